@@ -1,0 +1,38 @@
+use std::sync::Arc;
+
+use poem::middleware::CatchPanic;
+use poem::{Endpoint, EndpointExt, Response, Route, get, post};
+use seatrial_operations::Operations;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Api, ApiConfig};
+use crate::{assets, docs, guard, health, mcp, observe, pages, problems, rest, webhook};
+
+/// Everything but the gateway, as one endpoint.
+pub fn app(operations: Arc<Operations>, config: ApiConfig) -> impl Endpoint<Output = Response> + 'static {
+    app_until(operations, config, CancellationToken::new())
+}
+
+pub(crate) fn app_until(
+    operations: Arc<Operations>,
+    config: ApiConfig,
+    stopping: CancellationToken,
+) -> impl Endpoint<Output = Response> + 'static {
+    let api = Arc::new(Api { operations, config, stopping });
+    let (guarded, observed) = (api.clone(), api.clone());
+    Route::new()
+        .at("/healthz", get(health::alive))
+        .at("/readyz", get(health::ready))
+        .at("/metrics", get(health::scrape))
+        .at("/api/webhooks/github", post(webhook::github))
+        .at("/api/openapi.json", get(rest::describe))
+        .nest("/api/docs", docs::routes())
+        .nest("/api/v1", rest::service())
+        .at("/api/mcp", mcp::endpoint(&api))
+        .nest("/assets", assets::routes())
+        .nest("/", pages::routes())
+        .data(api)
+        .around(move |next, request| guard::admit(guarded.clone(), next, request))
+        .with(CatchPanic::new().with_handler(problems::of_panic))
+        .around(move |next, request| observe::answer(observed.clone(), next, request))
+}

@@ -1,0 +1,33 @@
+use http::request::Parts;
+use rmcp::handler::server::tool::Extension;
+use rmcp::handler::server::wrapper::{Json, Parameters};
+use rmcp::{tool, tool_router};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Tools;
+use super::answer::{ToolError, caller};
+use crate::rest::run_id;
+use crate::wire::RunDetail;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Arguments {
+    /// The run's id.
+    run: String,
+}
+
+#[tool_router(router = get_workflow_run_router, vis = "pub(super)")]
+impl Tools {
+    /// Get a run with its journal: every step with its attempts and errors, then the steps still to come.
+    #[tool(annotations(title = "Get a run", read_only_hint = true, open_world_hint = false))]
+    async fn get_workflow_run(
+        &self,
+        Parameters(arguments): Parameters<Arguments>,
+        Extension(parts): Extension<Parts>,
+    ) -> Result<Json<RunDetail>, ToolError> {
+        let caller = caller(&parts)?;
+        let run = run_id(&arguments.run)?;
+        Ok(Json(self.api.operations.get_run(caller, run).await?.into()))
+    }
+}

@@ -1,0 +1,57 @@
+//! `/api/v1`, described by OpenAPI. One file for each resource.
+
+mod deliveries;
+mod errors;
+mod events;
+mod logs;
+mod preview_actions;
+mod previews;
+mod runs;
+mod spec;
+
+use poem_openapi::param::Query;
+use poem_openapi::{OpenApiService, Tags};
+use seatrial_operations::views::PageRequest;
+
+pub(crate) use runs::run_id;
+pub(crate) use spec::describe;
+pub use spec::description;
+
+type Resources = (
+    previews::Previews,
+    preview_actions::PreviewActions,
+    logs::Logs,
+    runs::Runs,
+    deliveries::Deliveries,
+    events::Events,
+);
+
+#[derive(Tags)]
+enum Tag {
+    /// One preview for each pull request.
+    Previews,
+    /// Runs of workflows, and their journals.
+    Runs,
+    /// What GitHub sent.
+    Deliveries,
+    /// What happens now.
+    Events,
+}
+
+pub(crate) fn service() -> OpenApiService<Resources, ()> {
+    let resources = (
+        previews::Previews,
+        preview_actions::PreviewActions,
+        logs::Logs,
+        runs::Runs,
+        deliveries::Deliveries,
+        events::Events,
+    );
+    OpenApiService::new(resources, "Seatrial", env!("CARGO_PKG_VERSION"))
+        .description(spec::DESCRIPTION)
+        .server("/api/v1")
+}
+
+fn page(after: Query<Option<String>>, limit: Query<Option<u32>>) -> PageRequest {
+    PageRequest { after: after.0, limit: limit.0.unwrap_or(PageRequest::default().limit) }
+}

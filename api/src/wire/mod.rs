@@ -1,0 +1,22 @@
+//! What goes over the wire, each type once: REST, MCP and the pages show the same.
+//!
+//! Absent is absent: what is not known is left out, never `null`. Text from outside (titles,
+//! branches, log lines) is verbatim; whoever shows it escapes it.
+
+mod delivery;
+mod event;
+mod failure;
+mod preview;
+mod problem;
+mod readiness;
+mod run;
+mod why;
+
+pub use delivery::{Delivery, DeliveryPage, WebhookReceipt};
+pub use event::{Event, EventKind, LogEvent};
+pub use failure::{ClusterEvent, Container, ContainerLog, Diagnosis, Evidence, FailureReason, FailureSnapshot, Pod};
+pub use preview::{Preview, PreviewPage, PreviewState, Requested, TeardownReceipt};
+pub use problem::{FieldProblem, Problem};
+pub use readiness::{ReadinessCheck, ReadinessReport};
+pub use run::{Attempt, AttemptOutcome, Run, RunDetail, RunPage, RunState, Step, StepState};
+pub use why::{SnapshotSummary, WhyNotReady};

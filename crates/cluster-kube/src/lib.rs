@@ -1,0 +1,27 @@
+//! [`seatrial_preview::ports::Cluster`] by kube: all that Seatrial does to a Kubernetes cluster.
+//!
+//! It needs no more rights than `charts/seatrial` gives: namespaces and the binding of two roles in
+//! the whole cluster, everything else only in the namespaces it made. Nothing here lists or watches
+//! namespaced things across namespaces.
+
+mod accounts;
+mod cluster;
+mod config;
+mod contents;
+mod diagnosis;
+mod errors;
+mod forward;
+mod logs;
+mod namespaces;
+mod pods;
+mod policies;
+mod quantity;
+mod rollout;
+mod scene;
+mod snapshot;
+mod targets;
+mod teardown;
+mod verdict;
+
+pub use cluster::KubeCluster;
+pub use config::ClusterConfig;

@@ -1,0 +1,175 @@
+//! The namespace of a preview: made, recognised as ours, repaired.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use seatrial_preview::ports::NamespaceSpec;
+use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
+use serde_json::{Value, json};
+
+use crate::cluster::KubeCluster;
+use crate::{errors, teardown};
+
+/// The name under which the API server records which fields are Seatrial's.
+pub(crate) const FIELD_MANAGER: &str = "seatrial";
+/// The label (and its value) of all that Seatrial makes; the admission policies go by it.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(crate) const SEATRIAL: &str = "seatrial";
+const REPOSITORY: &str = "seatrial.dev/repository";
+/// As a label the number; as an annotation `owner/name#12`, exactly.
+const PULL_REQUEST: &str = "seatrial.dev/pull-request";
+const ENVIRONMENT: &str = "seatrial.dev/environment";
+
+/// How long a namespace of ours that is still being deleted is waited for.
+const TERMINATION_PATIENCE: Duration = Duration::from_secs(180);
+
+pub(crate) fn all(cluster: &KubeCluster) -> Api<KubeNamespace> {
+    Api::all(cluster.client.clone())
+}
+
+pub(crate) async fn find(cluster: &KubeCluster, namespace: &Namespace) -> Result<Option<KubeNamespace>> {
+    all(cluster)
+        .get_opt(namespace.as_str())
+        .await
+        .map_err(|error| errors::explain(&format!("read the namespace {namespace}"), error))
+}
+
+pub(crate) async fn ensure(cluster: &KubeCluster, spec: &NamespaceSpec) -> Result<()> {
+    let name = &spec.name;
+    let wanted: KubeNamespace = serde_json::from_value(render(spec))
+        .map_err(|error| Error::invalid(format!("cannot render the namespace {name}: {error}")))?;
+    loop {
+        match all(cluster)
+            .create(&PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }, &wanted)
+            .await
+        {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(error) => return Err(errors::explain(&format!("create the namespace {name}"), error)),
+        }
+        let Some(found) = find(cluster, name).await? else {
+            continue; // deleted in the meantime
+        };
+        verify_ours(&found, &spec.at)?;
+        let environment = spec.environment.to_string();
+        if label(&found, ENVIRONMENT) != Some(environment.as_str()) {
+            return Err(Error::conflict(format!(
+                "the namespace {name} belongs to another environment of {} ({}), which this Seatrial does not know. Delete it with `kubectl delete namespace {name}` and retry",
+                spec.at,
+                label(&found, ENVIRONMENT).unwrap_or("without an id"),
+            )));
+        }
+        if found.metadata.deletion_timestamp.is_none() {
+            return repair(cluster, spec).await;
+        }
+        teardown::await_gone(cluster, name, TERMINATION_PATIENCE).await?;
+    }
+}
+
+async fn repair(cluster: &KubeCluster, spec: &NamespaceSpec) -> Result<()> {
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    match all(cluster).patch(spec.name.as_str(), &params, &Patch::Apply(render(spec))).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(errors::explain(&format!("update the labels of the namespace {}", spec.name), error)),
+    }
+}
+
+/// `Conflict`, in words, unless the namespace was made by Seatrial for this pull request.
+pub(crate) fn verify_ours(found: &KubeNamespace, at: &PullRequestRef) -> Result<()> {
+    let name = found.name_any();
+    if label(found, MANAGED_BY) != Some(SEATRIAL) {
+        return Err(Error::conflict(format!(
+            "the namespace {name} exists and was not made by Seatrial, so it is left alone. Rename or delete it, then retry {at}"
+        )));
+    }
+    match found.annotations().get(PULL_REQUEST) {
+        Some(owner) if *owner == at.to_string() => Ok(()),
+        Some(owner) => Err(Error::conflict(format!(
+            "the namespace {name} is the preview of {owner}, not of {at}, so it is left alone. Close {owner} or delete its preview, then retry"
+        ))),
+        None => Err(Error::conflict(format!(
+            "the namespace {name} lacks the annotation {PULL_REQUEST} that says whose preview it is, so it is left alone. Delete it, then retry {at}"
+        ))),
+    }
+}
+
+fn label<'a>(namespace: &'a KubeNamespace, key: &str) -> Option<&'a str> {
+    namespace.labels().get(key).map(String::as_str)
+}
+
+fn render(spec: &NamespaceSpec) -> Value {
+    let level = spec.pod_security.as_str();
+    let mut labels = BTreeMap::from([
+        (MANAGED_BY.to_owned(), SEATRIAL.to_owned()),
+        (REPOSITORY.to_owned(), clean_label(&spec.at.repository.to_string())),
+        (PULL_REQUEST.to_owned(), spec.at.number.to_string()),
+        (ENVIRONMENT.to_owned(), spec.environment.to_string()),
+    ]);
+    for mode in ["enforce", "warn", "audit"] {
+        labels.insert(format!("pod-security.kubernetes.io/{mode}"), level.to_owned());
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": spec.name,
+            "labels": labels,
+            "annotations": { PULL_REQUEST: spec.at.to_string() },
+        },
+    })
+}
+
+/// A label's value holds at most 63 letters, digits, `-`, `_` and `.`, and begins and ends with a
+/// letter or digit. For people to select by; ownership goes by the annotation.
+fn clean_label(text: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '.' };
+    let cleaned: String = text.chars().map(keep).take(63).collect();
+    cleaned.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use seatrial_preview::EnvironmentId;
+    use seatrial_preview::policies::PodSecurity;
+
+    use super::*;
+
+    fn spec() -> NamespaceSpec {
+        NamespaceSpec {
+            name: "pr-shop-7".parse().unwrap(),
+            at: PullRequestRef { repository: "acme/shop".parse().unwrap(), number: 7 },
+            environment: EnvironmentId(uuid::Uuid::nil()),
+            pod_security: PodSecurity::Restricted,
+        }
+    }
+
+    #[test]
+    fn namespace() {
+        insta::assert_json_snapshot!(render(&spec()));
+    }
+
+    #[test]
+    fn ownership_is_exact() {
+        let mut namespace: KubeNamespace = serde_json::from_value(render(&spec())).unwrap();
+        let at = spec().at;
+        assert!(verify_ours(&namespace, &at).is_ok());
+        let other = PullRequestRef { number: 77, ..at.clone() };
+        let refused = verify_ours(&namespace, &other).unwrap_err();
+        assert!(refused.message.contains("pr-shop-7 is the preview of acme/shop#7, not of acme/shop#77"), "{refused}");
+        namespace.metadata.annotations = None;
+        assert!(verify_ours(&namespace, &at).unwrap_err().message.contains("lacks the annotation"));
+        namespace.metadata.labels = None;
+        assert!(verify_ours(&namespace, &at).unwrap_err().message.contains("not made by Seatrial"));
+    }
+
+    #[test]
+    fn labels_are_cleaned() {
+        assert_eq!(clean_label("acme/shop"), "acme.shop");
+        assert_eq!(clean_label("-acme/_"), "acme");
+        let long = clean_label(&format!("{}/{}", "a".repeat(62), "b".repeat(90)));
+        assert_eq!(long, "a".repeat(62));
+    }
+}

@@ -1,0 +1,112 @@
+//! The runs this process is executing, and how they are told to stop.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::{Epoch, RunId};
+use crate::journal::Held;
+
+/// A run's request to stop: seen at once by the step in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Cancellation {
+    token: CancellationToken,
+    reason: OnceLock<String>,
+}
+
+impl Cancellation {
+    pub(crate) fn request(&self, reason: &str) {
+        // The first reason stands: it is the one that was acted on.
+        let _ = self.reason.set(reason.to_owned());
+        self.token.cancel();
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    pub(crate) async fn requested(&self) {
+        self.token.cancelled().await;
+    }
+
+    pub(crate) fn reason(&self) -> String {
+        self.reason.get().cloned().unwrap_or_else(|| "cancelled".to_owned())
+    }
+}
+
+/// One run in flight.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    pub(crate) epoch: Epoch,
+    pub(crate) cancellation: Arc<Cancellation>,
+    /// The lease is lost: stop and record nothing.
+    pub(crate) lost: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Active {
+    flights: Mutex<HashMap<RunId, Flight>>,
+    /// Requests to stop for runs that are not in flight here, or not yet: a claim may be on its
+    /// way back from the journal.
+    early: Mutex<HashMap<RunId, (DateTime<Utc>, String)>>,
+}
+
+/// More than this many unclaimed requests are forgotten; renewals bring them all the same.
+const EARLY: usize = 1024;
+
+impl Active {
+    /// Puts a run claimed at `claimed_at` in flight.
+    pub(crate) fn insert(&self, run: RunId, flight: Flight, claimed_at: DateTime<Utc>) {
+        let cancellation = flight.cancellation.clone();
+        self.flights().insert(run, flight);
+        // An older request was there for the claim to read, or has been undone by a retry.
+        if let Some((at, reason)) = lock(&self.early).remove(&run)
+            && at >= claimed_at
+        {
+            cancellation.request(&reason);
+        }
+    }
+
+    /// Forgets the flight, unless the run has been claimed anew meanwhile.
+    pub(crate) fn remove(&self, run: RunId, epoch: Epoch) {
+        let mut flights = self.flights();
+        if flights.get(&run).is_some_and(|flight| flight.epoch == epoch) {
+            flights.remove(&run);
+        }
+    }
+
+    pub(crate) fn held(&self) -> Vec<Held> {
+        self.flights().iter().map(|(run, flight)| Held { run: *run, epoch: flight.epoch }).collect()
+    }
+
+    pub(crate) fn cancel(&self, run: RunId, reason: &str, now: DateTime<Utc>) {
+        // The early requests are locked first, so that no insertion comes in between.
+        let mut early = lock(&self.early);
+        if let Some(flight) = self.flights().get(&run) {
+            flight.cancellation.request(reason);
+            return;
+        }
+        if early.len() >= EARLY {
+            early.clear();
+        }
+        early.insert(run, (now, reason.to_owned()));
+    }
+
+    pub(crate) fn lose(&self, held: Held) {
+        if let Some(flight) = self.flights().get(&held.run)
+            && flight.epoch == held.epoch
+        {
+            flight.lost.cancel();
+        }
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<RunId, Flight>> {
+        lock(&self.flights)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

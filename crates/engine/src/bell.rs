@@ -1,0 +1,70 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, broadcast};
+
+use crate::ids::RunId;
+use crate::run::RunState;
+
+/// What happened to a run; for live pages and for cancellation inside the process. A hint, not
+/// a record: who falls behind reads the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    State { run: RunId, key: Option<String>, state: RunState },
+    Step { run: RunId, key: Option<String>, step: String },
+    Progress { run: RunId, key: Option<String>, text: String },
+    CancelRequested { run: RunId, reason: String },
+}
+
+/// Wakes the claimers of this process and tells listeners what happened.
+pub struct Bell {
+    work: Notify,
+    events: broadcast::Sender<RunEvent>,
+    progress: Mutex<HashMap<RunId, String>>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { work: Notify::new(), events: broadcast::Sender::new(1024), progress: Mutex::default() }
+    }
+}
+
+impl Bell {
+    /// A run may be ready to be claimed.
+    pub fn ring(&self) {
+        self.work.notify_one();
+    }
+
+    /// Waits for [`Bell::ring`]; one that came before the call counts.
+    pub async fn rung(&self) {
+        self.work.notified().await;
+    }
+
+    pub fn publish(&self, event: RunEvent) {
+        match &event {
+            RunEvent::Progress { run, text, .. } => {
+                self.progress().insert(*run, text.clone());
+            }
+            // A step's progress is about that step alone.
+            RunEvent::Step { run, .. } | RunEvent::State { run, .. } => {
+                self.progress().remove(run);
+            }
+            RunEvent::CancelRequested { .. } => {}
+        }
+        // An error only says that nobody listens.
+        let _ = self.events.send(event);
+    }
+
+    pub fn subscribe(&self) -> broadcast::Receiver<RunEvent> {
+        self.events.subscribe()
+    }
+
+    /// What the run's present step last said about itself, in this process.
+    pub fn progress_of(&self, run: RunId) -> Option<String> {
+        self.progress().get(&run).cloned()
+    }
+
+    fn progress(&self) -> MutexGuard<'_, HashMap<RunId, String>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,85 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// A durable function. Its code between steps must be deterministic: time, ids and everything
+/// from outside come from steps or from the [`Context`].
+pub trait Workflow: Send + Sync + 'static {
+    /// Stored with each run; never change it.
+    const NAME: &'static str;
+    /// Raise it when older runs cannot be continued by the new code.
+    const VERSION: u32;
+    /// The steps of a run in which nothing goes wrong, in order; pages show what is to come.
+    const STEPS: &'static [&'static str];
+    type Input: Serialize + DeserializeOwned + Send + 'static;
+    type Output: Serialize + Send;
+
+    fn run(&self, cx: Context, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+}
+
+/// The workflows a worker can execute.
+#[derive(Clone, Default)]
+pub struct Registry {
+    workflows: BTreeMap<&'static str, Arc<dyn Registered>>,
+}
+
+impl Registry {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// # Panics
+    /// When two workflows have one name: a mistake in the program, found at its first start.
+    #[must_use]
+    pub fn with<W: Workflow>(mut self, workflow: W) -> Self {
+        let before = self.workflows.insert(W::NAME, Arc::new(workflow));
+        assert!(before.is_none(), "two workflows are named {}", W::NAME);
+        self
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.workflows.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// The declared steps of a workflow; empty for one that is not known.
+    pub fn plan(&self, workflow: &str) -> &'static [&'static str] {
+        self.workflows.get(workflow).map_or(&[], |w| w.plan())
+    }
+
+    pub(crate) fn find(&self, workflow: &str) -> Option<Arc<dyn Registered>> {
+        self.workflows.get(workflow).cloned()
+    }
+}
+
+#[async_trait]
+pub(crate) trait Registered: Send + Sync {
+    fn version(&self) -> u32;
+    fn plan(&self) -> &'static [&'static str];
+    async fn run(&self, cx: Context, input: Value) -> Result<Value, Failure>;
+}
+
+#[async_trait]
+impl<W: Workflow> Registered for W {
+    fn version(&self) -> u32 {
+        W::VERSION
+    }
+
+    fn plan(&self) -> &'static [&'static str] {
+        W::STEPS
+    }
+
+    async fn run(&self, cx: Context, input: Value) -> Result<Value, Failure> {
+        let input = serde_json::from_value(input)
+            .map_err(|e| Failure::permanent(format!("the input of workflow {} cannot be read: {e}", W::NAME)))?;
+        let output = Workflow::run(self, cx, input).await?;
+        serde_json::to_value(output)
+            .map_err(|e| Failure::permanent(format!("the result of workflow {} is not JSON: {e}", W::NAME)))
+    }
+}

@@ -1,0 +1,17 @@
+//! GitHub, as the domain's [`Forge`](seatrial_preview::ports::Forge): the REST API by octocrab,
+//! and the webhooks GitHub sends.
+//!
+//! Nothing here retries: the engine repeats steps, durably. What an error says about waiting is
+//! read from GitHub's own headers.
+
+mod access;
+mod client;
+mod failure;
+mod forge;
+mod pull_request;
+mod redirect;
+pub mod webhook;
+
+pub use access::Auth;
+pub use client::RateLimit;
+pub use forge::{GithubConfig, GithubForge};

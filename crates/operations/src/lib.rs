@@ -1,0 +1,42 @@
+//! The one door: what one can do, and who may. REST, MCP, the pages and the webhook all come
+//! through here; each of them only translates.
+//!
+//! No HTTP and no SQL: [`seatrial_store`] answers the questions, the ports act on the world, and
+//! long work is a run of a workflow. Every operation takes the [`Principal`] that asks.
+
+mod access;
+mod error;
+mod events;
+mod gateway;
+mod logs;
+mod name;
+mod operations;
+mod previews;
+mod readiness;
+mod runs;
+mod webhooks;
+mod why_not_ready;
+
+pub use access::{Access, Denied, Principal, SESSION_LIFETIME};
+pub use error::{FieldError, OperationError};
+pub use events::{EventFilter, LiveEvent};
+pub use gateway::GatewayRoute;
+pub use name::EnvironmentName;
+pub use operations::{Operations, Parts};
+pub use previews::Requested;
+pub use readiness::{Check, Readiness};
+pub use runs::RunReport;
+pub use webhooks::{Delivery, Receipt, WebhookDecoder};
+pub use why_not_ready::{PodsAnswer, SnapshotSummary, WhyNotReady};
+
+/// What operations answer with, for those who show it.
+pub mod views {
+    pub use seatrial_engine::{Failure, FailureKind, RunEvent, RunId, RunState};
+    pub use seatrial_preview::environment::{Environment, EnvironmentState, Receipt, ServiceTarget};
+    pub use seatrial_preview::failure::{
+        ClusterEvent, ContainerLog, ContainerStatus, Diagnosis, Evidence, FailureSnapshot, PodStatus, Reason,
+    };
+    pub use seatrial_preview::ports::{ByteStream, LogQuery};
+    pub use seatrial_preview::{EnvironmentId, Namespace, PullRequestRef, RepositoryName};
+    pub use seatrial_store::views::*;
+}

@@ -1,0 +1,154 @@
+use seatrial_engine::{Journal, NewRun, RunId};
+use seatrial_preview::environment::EnvironmentState;
+use seatrial_preview::failure::{FailureSnapshot, PodStatus};
+use seatrial_preview::ports::Environments;
+use seatrial_store::views::{DeliveryView, EnvironmentFilter, EnvironmentView, Page, PageRequest};
+use seatrial_workflows::{deploy, remove};
+
+use crate::access::Principal;
+use crate::error::{OperationError, Port};
+use crate::name::{EnvironmentName, pull_request_ref};
+use crate::operations::{Operations, PATIENCE};
+
+/// What asking for long work started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requested {
+    pub environment: EnvironmentView,
+    /// The run that does it.
+    pub run: RunId,
+    /// False when it was already being done, or had been done.
+    pub fresh: bool,
+}
+
+impl Operations {
+    pub async fn list_previews(
+        &self,
+        _: &Principal,
+        filter: &EnvironmentFilter,
+        page: &PageRequest,
+    ) -> Result<Page<EnvironmentView>, OperationError> {
+        check(page)?;
+        self.store.list_environments(filter, page).await.map_err(|error| of_page(error, page))
+    }
+
+    pub async fn get_preview(&self, _: &Principal, name: &EnvironmentName) -> Result<EnvironmentView, OperationError> {
+        let found = match name {
+            EnvironmentName::Id(id) => self.store.find_environment(*id).await?,
+            EnvironmentName::Namespace(namespace) => self.store.find_environment_by_namespace(namespace).await?,
+            EnvironmentName::PullRequest(at) => self.store.find_environment_of(at).await?,
+        };
+        found.ok_or_else(|| OperationError::not_found("preview_not_found", format!("there is no preview {name}")))
+    }
+
+    /// Deploys the newest commit of a pull request, known or new; supersedes what runs for it.
+    pub async fn deploy_pull_request(
+        &self,
+        who: &Principal,
+        repository: &str,
+        number: u64,
+    ) -> Result<Requested, OperationError> {
+        let at = pull_request_ref(repository, number)?;
+        let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&at)).await?;
+        if !pull_request.is_open() {
+            return Err(OperationError::conflict(
+                "pull_request_closed",
+                format!("{at} is not open: reopen it to get a preview"),
+            ));
+        }
+        let environment = Environments::ensure(&self.store, &pull_request)
+            .await
+            .map_err(|error| OperationError::Unavailable {
+                code: "database_unavailable",
+                sentence: error.message,
+                retry_after: error.retry_after,
+            })?;
+        let run = self.start(deploy(&at, Some(pull_request), &trigger(who))).await?;
+        let environment = self.get_preview(who, &EnvironmentName::Id(environment.id)).await?;
+        Ok(Requested { environment, run, fresh: true })
+    }
+
+    /// [`Operations::deploy_pull_request`] for a preview there is.
+    pub async fn deploy_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
+        let at = self.get_preview(who, name).await?.environment.at;
+        self.deploy_pull_request(who, &at.repository.to_string(), at.number).await
+    }
+
+    /// Lets the preview's failed or cancelled run go on from its first failed step.
+    pub async fn retry_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
+        let environment = self.get_preview(who, name).await?;
+        let Some(run) = environment.newest_run.as_ref().map(|run| run.id) else {
+            return Err(OperationError::conflict(
+                "nothing_to_retry",
+                format!("{} has no run to retry: deploy it instead", environment.environment.namespace),
+            ));
+        };
+        self.retry_run(who, run).await?;
+        let environment = self.get_preview(who, name).await?;
+        Ok(Requested { environment, run, fresh: true })
+    }
+
+    /// Starts the preview's teardown. One that runs, or has run, is returned again.
+    pub async fn delete_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
+        let environment = self.get_preview(who, name).await?;
+        if matches!(environment.state, EnvironmentState::Deleting | EnvironmentState::Deleted)
+            && let Some(run) = environment.newest_run.as_ref().map(|run| run.id)
+        {
+            return Ok(Requested { environment, run, fresh: false });
+        }
+        let run = self.start(remove(&environment.environment.at, &trigger(who))).await?;
+        let environment = self.get_preview(who, name).await?;
+        Ok(Requested { environment, run, fresh: true })
+    }
+
+    /// The pods of the preview, as the cluster has them now.
+    pub async fn list_pods(&self, who: &Principal, name: &EnvironmentName) -> Result<Vec<PodStatus>, OperationError> {
+        let environment = self.get_preview(who, name).await?.environment;
+        self.ask(Port::Cluster, PATIENCE, self.cluster.list_pods(&environment.namespace)).await
+    }
+
+    /// What was to be seen when the preview last failed; kept after the preview is gone.
+    pub async fn get_failure(
+        &self,
+        who: &Principal,
+        name: &EnvironmentName,
+    ) -> Result<(RunId, FailureSnapshot), OperationError> {
+        let environment = self.get_preview(who, name).await?.environment;
+        self.store.find_snapshot(environment.id).await?.ok_or_else(|| {
+            OperationError::not_found("no_failure", format!("{} has no recorded failure", environment.namespace))
+        })
+    }
+
+    pub async fn list_deliveries(
+        &self,
+        _: &Principal,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryView>, OperationError> {
+        check(page)?;
+        self.store.list_deliveries(page).await.map_err(|error| of_page(error, page))
+    }
+
+    async fn start(&self, run: Result<NewRun, seatrial_engine::Failure>) -> Result<RunId, OperationError> {
+        let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
+        Ok(Journal::start(&self.store, run).await?.id)
+    }
+}
+
+fn trigger(who: &Principal) -> String {
+    format!("manual: {}", who.name())
+}
+
+pub(crate) fn check(page: &PageRequest) -> Result<(), OperationError> {
+    if (1..=200).contains(&page.limit) {
+        Ok(())
+    } else {
+        Err(OperationError::field("limit", "must be a number from 1 to 200"))
+    }
+}
+
+/// The cursor is the only thing about a list that the store can find invalid.
+pub(crate) fn of_page(error: seatrial_store::StoreError, page: &PageRequest) -> OperationError {
+    match error {
+        seatrial_store::StoreError::Invalid(reason) if page.after.is_some() => OperationError::field("after", reason),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,118 @@
+use std::fmt;
+
+use seatrial_engine::NewRun;
+use seatrial_preview::environment::EnvironmentState;
+use seatrial_preview::event::ForgeEvent;
+use seatrial_preview::pull_request::PullRequest;
+use seatrial_preview::{DeliveryId, PullRequestRef};
+use seatrial_store::{Accepted, NewDelivery};
+use seatrial_workflows::{deploy, remove};
+
+use crate::error::OperationError;
+use crate::operations::Operations;
+use seatrial_engine::RunId;
+
+type Verify = dyn Fn(&[u8], Option<&str>) -> Result<(), String> + Send + Sync;
+type Parse = dyn Fn(&str, &[u8]) -> seatrial_preview::Result<ForgeEvent> + Send + Sync;
+
+/// How the forge's deliveries are verified and understood; neither does any input or output.
+pub struct WebhookDecoder {
+    /// Compares the signature's header with the raw body, in constant time; says what is wrong.
+    pub verify: Box<Verify>,
+    /// What a body of the named event means.
+    pub parse: Box<Parse>,
+}
+
+impl fmt::Debug for WebhookDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookDecoder")
+    }
+}
+
+/// A webhook delivery as it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    pub id: Option<&'a str>,
+    pub event: Option<&'a str>,
+    pub signature: Option<&'a str>,
+    pub body: &'a [u8],
+}
+
+/// What became of a delivery. The same delivery gets the same answer each time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    pub delivery: String,
+    pub run: Option<RunId>,
+    /// It had been stored before.
+    pub duplicate: bool,
+    /// Why it started nothing.
+    pub ignored: Option<String>,
+}
+
+impl Operations {
+    /// Takes a delivery: verified before anything is parsed, then stored together with its run,
+    /// power-safe, before this returns.
+    pub async fn accept_webhook(&self, delivery: Delivery<'_>) -> Result<Receipt, OperationError> {
+        (self.webhook.verify)(delivery.body, delivery.signature).map_err(OperationError::Unsigned)?;
+        let id = header("X-GitHub-Delivery", delivery.id)?;
+        let event = header("X-GitHub-Event", delivery.event)?;
+        let meaning = (self.webhook.parse)(event, delivery.body)
+            .map_err(|error| OperationError::Invalid { sentence: error.message, fields: Vec::new() })?;
+
+        let new = self.interpret(id, event, meaning, delivery.body).await?;
+        let ignored = new.ignored.clone();
+        let Accepted { fresh, run } = self.store.accept_delivery(new).await?;
+        tracing::info!(delivery = id, event, run = run.map(tracing::field::display), fresh, ignored, "webhook accepted");
+        Ok(Receipt { delivery: id.to_owned(), run, duplicate: !fresh, ignored: ignored.filter(|_| run.is_none()) })
+    }
+
+    async fn interpret(
+        &self,
+        id: &str,
+        event: &str,
+        meaning: ForgeEvent,
+        body: &[u8],
+    ) -> Result<NewDelivery, OperationError> {
+        let of = |action: Option<String>, at: Option<PullRequestRef>| NewDelivery {
+            id: DeliveryId(id.to_owned()),
+            event: event.to_owned(),
+            action,
+            at,
+            payload: body.to_vec(),
+            ignored: None,
+            start: None,
+        };
+        let start = |pull_request: Box<PullRequest>, run: Result<NewRun, seatrial_engine::Failure>| {
+            let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
+            Ok::<_, OperationError>((*pull_request, run.deduplication(id)))
+        };
+        match meaning {
+            ForgeEvent::Deploy { pull_request, action } => {
+                let run = deploy(&pull_request.at, Some((*pull_request).clone()), &action);
+                let delivery = of(Some(action), Some(pull_request.at.clone()));
+                Ok(NewDelivery { start: Some(start(pull_request, run)?), ..delivery })
+            }
+            ForgeEvent::Remove { pull_request, action } => {
+                let delivery = of(Some(action.clone()), Some(pull_request.at.clone()));
+                // A teardown of nothing would only make a comment that nobody needs.
+                let known = self.store.find_environment_of(&pull_request.at).await?;
+                if known.is_none_or(|view| view.state == EnvironmentState::Deleted) {
+                    let reason = format!("{action}: the pull request has no preview");
+                    return Ok(NewDelivery { ignored: Some(reason), ..delivery });
+                }
+                let run = remove(&pull_request.at, &action);
+                Ok(NewDelivery { start: Some(start(pull_request, run)?), ..delivery })
+            }
+            ForgeEvent::Ignored { reason } => Ok(NewDelivery { ignored: Some(reason), ..of(None, None) }),
+        }
+    }
+}
+
+/// GitHub's ids are UUIDs and its events are words; what is stored and logged is bounded.
+fn header<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, OperationError> {
+    let value = value.ok_or_else(|| OperationError::field(name, "this header is missing"))?;
+    if value.is_empty() || value.len() > 100 || !value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(OperationError::field(name, "this header must be 1 to 100 printable characters without spaces"));
+    }
+    Ok(value)
+}

@@ -1,0 +1,135 @@
+//! An environment: the preview of one pull request, and its state as derived from its runs.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Diagnosis;
+use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef};
+
+/// What Seatrial remembers of a preview. Its state is not among it: see [`EnvironmentState`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub id: EnvironmentId,
+    pub at: PullRequestRef,
+    pub namespace: Namespace,
+    /// The one URL people open.
+    pub url: String,
+    /// Host of [`Environment::url`], without the port; unique.
+    pub host: String,
+    pub title: String,
+    pub author: String,
+    pub branch: String,
+    pub html_url: String,
+    /// The newest commit that was asked for.
+    pub head_sha: HeadSha,
+    /// The commit that answers at the URL, once one does.
+    pub live_sha: Option<HeadSha>,
+    /// Where the gateway and the health check find the application, once it is known.
+    pub target: Option<ServiceTarget>,
+    pub comment: Option<CommentId>,
+    pub deployment: Option<DeploymentId>,
+    /// Why it was not deployed, when admission refused it.
+    pub refusal: Option<String>,
+    pub failure: Option<Diagnosis>,
+    pub receipt: Option<Receipt>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A service and the port of it that speaks HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceTarget {
+    pub service: String,
+    pub port: u16,
+}
+
+/// What was removed, and the proof that it is gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub namespace: Namespace,
+    /// `Deployment/shop`, `Service/shop`: what existed in the namespace before the teardown.
+    pub removed: Vec<String>,
+    pub release_uninstalled: bool,
+    /// When the API server answered that the namespace does not exist.
+    pub verified_gone_at: DateTime<Utc>,
+    /// Milliseconds from the start of the teardown until then.
+    pub took_ms: u64,
+}
+
+/// `queued → deploying → running`, or `failed`; `deleting → deleted`; `refused` when admission
+/// said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvironmentState {
+    Queued,
+    Deploying,
+    Running,
+    Failed,
+    Refused,
+    Deleting,
+    Deleted,
+}
+
+impl EnvironmentState {
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Deploying,
+        Self::Running,
+        Self::Failed,
+        Self::Refused,
+        Self::Deleting,
+        Self::Deleted,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Deploying => "deploying",
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// Which of the two workflows a run of the environment belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Up,
+    Down,
+}
+
+/// How far the newest run of the environment's key has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunPhase {
+    /// Not begun.
+    Queued,
+    /// Begun and not ended: running, or waiting for a retry.
+    Active,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// The state of an environment, from the newest of its runs and whether something is live.
+pub fn derive_state(newest: Option<(Direction, RunPhase)>, live: bool, refused: bool) -> EnvironmentState {
+    use EnvironmentState as S;
+    match newest {
+        Some((Direction::Up, RunPhase::Queued)) => S::Queued,
+        Some((Direction::Up, RunPhase::Active)) => S::Deploying,
+        Some((Direction::Up, RunPhase::Succeeded)) if refused => S::Refused,
+        Some((Direction::Up, RunPhase::Succeeded)) => S::Running,
+        Some((Direction::Up, RunPhase::Failed)) => S::Failed,
+        // Cancelled by a person, with nothing newer: what was live before still is.
+        Some((Direction::Up, RunPhase::Cancelled)) if live => S::Running,
+        Some((Direction::Up, RunPhase::Cancelled)) => S::Failed,
+        Some((Direction::Down, RunPhase::Queued | RunPhase::Active)) => S::Deleting,
+        Some((Direction::Down, RunPhase::Succeeded)) => S::Deleted,
+        Some((Direction::Down, RunPhase::Failed | RunPhase::Cancelled)) => S::Failed,
+        // Runs are pruned after their retention; what is live stays so.
+        None if live => S::Running,
+        None => S::Deleted,
+    }
+}

@@ -1,0 +1,259 @@
+//! What the domain needs of the world. Every operation may be repeated: the engine runs a step
+//! again after a crash, so `ensure_`, `apply_`, `delete_` and `set_` are idempotent.
+//!
+//! Futures may be dropped at any await (a newer push cancels the step); nothing may be left
+//! running behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::environment::{Environment, Receipt, ServiceTarget};
+use crate::error::Result;
+use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
+use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
+use crate::policies::{PodSecurity, Policies};
+use crate::pull_request::PullRequest;
+use crate::release::{Release, ReleaseSpec};
+
+/// A Kubernetes cluster.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// Creates the namespace with its labels, or repairs ours. Waits for one of ours that is
+    /// still being deleted. A namespace that exists and is not this pull request's is
+    /// `Conflict`, and is left untouched.
+    async fn ensure_namespace(&self, namespace: &NamespaceSpec) -> Result<()>;
+
+    /// Binds the accounts, then applies quota, limits and network policies with our field
+    /// manager. What others own in these objects is left alone.
+    async fn apply_policies(&self, namespace: &Namespace, policies: &Policies) -> Result<()>;
+
+    /// A kubeconfig with a short-lived token of the namespace's own `helm` account.
+    async fn helm_access(&self, namespace: &Namespace) -> Result<SecretString>;
+
+    /// Waits, by watch, until every workload of the release is ready. What waiting cannot cure
+    /// ends it at once with a diagnosis. Calls `progress` with words like `web 1/2` whenever
+    /// they change. The caller sets the deadline.
+    async fn await_rollout(&self, namespace: &Namespace, release: &str, progress: ProgressSink) -> Result<Rollout>;
+
+    /// Why the release is not ready right now, with evidence; for a deadline that has passed.
+    async fn diagnose(&self, namespace: &Namespace) -> Result<Option<Diagnosis>>;
+
+    /// The service people mean: the named one, or the release's only one with an HTTP port.
+    /// `Invalid`, naming the candidates, when that is not clear; `NotFound` when there is none.
+    async fn find_target(
+        &self,
+        namespace: &Namespace,
+        service: Option<&str>,
+        port: Option<u16>,
+    ) -> Result<ServiceTarget>;
+
+    /// One HTTP GET of the target through the API server's service proxy.
+    async fn probe(&self, namespace: &Namespace, target: &ServiceTarget, path: &str) -> Result<ProbeAnswer>;
+
+    /// A byte stream to a ready pod behind the target (port-forward). The gateway speaks HTTP
+    /// over it. `Transient` when no pod is ready.
+    async fn connect(&self, namespace: &Namespace, target: &ServiceTarget) -> Result<Box<dyn ByteStream>>;
+
+    /// Pods, events, current and previous logs; bounded in size.
+    async fn snapshot(&self, namespace: &Namespace) -> Result<FailureSnapshot>;
+
+    async fn list_pods(&self, namespace: &Namespace) -> Result<Vec<PodStatus>>;
+
+    /// Log lines, oldest first; goes on for ever with `follow`. `NotFound` names the containers
+    /// there are.
+    async fn logs(&self, namespace: &Namespace, query: LogQuery) -> Result<BoxStream<'static, Result<Bytes>>>;
+
+    /// `Kind/name` of what the namespace holds, without what Kubernetes makes by itself.
+    async fn list_contents(&self, namespace: &Namespace) -> Result<Vec<String>>;
+
+    /// Asks for the namespace's deletion, if it is this pull request's. `NotFound` when there is
+    /// none, `Conflict` when it is not ours.
+    async fn delete_namespace(&self, namespace: &Namespace, at: &PullRequestRef) -> Result<()>;
+
+    /// Waits, by watch, until the API server says the namespace does not exist. After `patience`
+    /// it fails with a diagnosis that names what holds it.
+    async fn await_namespace_gone(&self, namespace: &Namespace, patience: Duration) -> Result<()>;
+
+    /// The server's version, or why it cannot be reached.
+    async fn version(&self) -> Result<String>;
+}
+
+/// A namespace to be made, and whose it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamespaceSpec {
+    pub name: Namespace,
+    pub at: PullRequestRef,
+    pub environment: EnvironmentId,
+    pub pod_security: PodSecurity,
+}
+
+/// What [`Cluster::await_rollout`] saw in the end: `("Deployment/shop", "2/2")`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    pub workloads: Vec<(String, String)>,
+}
+
+/// Receives progress in words.
+pub type ProgressSink = Arc<dyn Fn(String) + Send + Sync>;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    pub status: u16,
+    /// The first 2 KiB of the body, as text.
+    pub body: String,
+}
+
+/// A two-way byte stream.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogQuery {
+    /// The newest pod when absent.
+    pub pod: Option<String>,
+    /// The pod's first container when absent.
+    pub container: Option<String>,
+    /// The container's previous life.
+    pub previous: bool,
+    pub follow: bool,
+    /// Only the last so many lines.
+    pub tail: Option<i64>,
+}
+
+/// Helm.
+#[async_trait]
+pub trait Releases: Send + Sync + 'static {
+    /// The version of the program, or what to install.
+    async fn version(&self) -> Result<String>;
+
+    /// `helm upgrade --install` under `access` (a kubeconfig). A release found `pending-*` is
+    /// recovered first. `source` is the repository at the head commit as `tar.gz`; needed when
+    /// the chart or a values file comes from a path.
+    async fn install(
+        &self,
+        namespace: &Namespace,
+        access: &SecretString,
+        spec: &ReleaseSpec,
+        source: Option<Bytes>,
+    ) -> Result<Release>;
+
+    /// `helm uninstall`, hooks included. `false` when there was no such release.
+    async fn uninstall(&self, namespace: &Namespace, access: &SecretString, release: &str) -> Result<bool>;
+}
+
+/// GitHub.
+#[async_trait]
+pub trait Forge: Send + Sync + 'static {
+    async fn load_pull_request(&self, at: &PullRequestRef) -> Result<PullRequest>;
+
+    /// A text file of the repository at a branch or commit; at most 1 MiB.
+    async fn find_file(&self, repository: &RepositoryName, git_ref: &str, path: &str) -> Result<Option<String>>;
+
+    /// The repository at a commit as `tar.gz`; at most 64 MiB.
+    async fn download_source(&self, repository: &RepositoryName, sha: &HeadSha) -> Result<Bytes>;
+
+    /// Our comment on the pull request, by a marker that its text contains. Only comments by
+    /// our own account count.
+    async fn find_comment(&self, at: &PullRequestRef, marker: &str) -> Result<Option<CommentId>>;
+
+    async fn create_comment(&self, at: &PullRequestRef, body: &str) -> Result<CommentId>;
+
+    /// `NotFound` when somebody deleted it.
+    async fn update_comment(&self, repository: &RepositoryName, comment: CommentId, body: &str) -> Result<()>;
+
+    /// A deployment of the commit in the environment; one that exists for the same commit and
+    /// environment is returned again.
+    async fn ensure_deployment(&self, deployment: &NewDeployment) -> Result<DeploymentId>;
+
+    async fn set_deployment_status(
+        &self,
+        repository: &RepositoryName,
+        deployment: DeploymentId,
+        status: &DeploymentStatus,
+    ) -> Result<()>;
+
+    async fn set_commit_status(&self, repository: &RepositoryName, sha: &HeadSha, status: &CommitStatus) -> Result<()>;
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewDeployment {
+    pub repository: RepositoryName,
+    pub sha: HeadSha,
+    /// The environment's name on GitHub: the namespace.
+    pub environment: String,
+    pub description: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeploymentStatus {
+    pub state: DeploymentState,
+    /// At most 140 characters.
+    pub description: String,
+    pub environment_url: Option<String>,
+    pub log_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeploymentState {
+    InProgress,
+    Success,
+    Failure,
+    Inactive,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommitStatus {
+    pub state: CommitState,
+    /// At most 140 characters.
+    pub description: String,
+    pub target_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommitState {
+    Pending,
+    Success,
+    Failure,
+    Error,
+}
+
+/// What Seatrial remembers of its environments.
+#[async_trait]
+pub trait Environments: Send + Sync + 'static {
+    /// The pull request's environment, made on first sight. Its namespace and host are chosen
+    /// here, once, and never change; see [`crate::naming`].
+    async fn ensure(&self, pull_request: &PullRequest) -> Result<Environment>;
+
+    async fn find(&self, at: &PullRequestRef) -> Result<Option<Environment>>;
+
+    async fn remember(&self, environment: EnvironmentId, fact: Fact) -> Result<()>;
+
+    /// Keeps what was to be seen when the run failed.
+    async fn keep_snapshot(&self, environment: EnvironmentId, run: uuid::Uuid, snapshot: &FailureSnapshot)
+    -> Result<()>;
+}
+
+/// One thing learnt about an environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Fact {
+    /// The comment's id; `None` when it turned out to be gone.
+    Comment(Option<CommentId>),
+    Deployment(DeploymentId),
+    /// A run began for this commit: earlier refusals, failures and receipts are history.
+    Requested(HeadSha),
+    Target(ServiceTarget),
+    Live(HeadSha),
+    Refused(String),
+    Failed(Diagnosis),
+    Deleted(Receipt),
+}
+

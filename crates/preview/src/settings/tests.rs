@@ -1,0 +1,433 @@
+use std::path::Path;
+
+use insta::{assert_json_snapshot, assert_snapshot};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ids::RepositoryName;
+use crate::policies::Egress;
+use crate::pull_request::{Base, Head, PullRequest, PullRequestState};
+
+const FULL: &str = r#"
+version: 1
+chart: { path: ./deploy//chart/ }
+values:
+  replicas: 1
+  env: [{ name: BUILD, value: "{sha}" }]
+valuesFiles: [preview-values.yaml]
+image: { repository: "localhost:5000/shop", tag: "pr-{number}-{branch}" }
+health: { service: shop, port: 8080, path: /healthz, status: 204, successes: 3, timeout: 90s }
+rollout: { timeout: 2m }
+filters: { labels: [preview], ignoreLabels: [no-preview], baseBranches: [main], drafts: true, bots: false }
+quota: { cpu: 2, memory: 2Gi, pods: 4 }
+network: { egress: none, allowNamespaces: [databases] }
+podSecurity: baseline
+"#;
+
+fn ok(text: &str) -> Settings {
+    parse(text).unwrap_or_else(|errors| panic!("{text}\n{errors:#?}"))
+}
+
+/// The errors as a reader sees them.
+fn errors(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(settings) => panic!("accepted: {text}\n{settings:#?}"),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn the_least_file_has_the_documented_defaults() {
+    assert_json_snapshot!("defaults", ok("version: 1"));
+    assert_eq!(ok("version: 1").health.timeout, Duration::from_secs(60));
+    assert_eq!(ok("version: 1").rollout.timeout, Duration::from_secs(180));
+}
+
+#[test]
+fn a_full_file() {
+    let settings = ok(FULL);
+    assert_json_snapshot!("full", settings);
+    assert_eq!(settings.network.egress, Egress::None);
+    assert_eq!(settings.health.port, Some(8080));
+}
+
+#[test]
+fn settings_survive_the_journal() {
+    for text in ["version: 1", FULL] {
+        let settings = ok(text);
+        let journal = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&journal).unwrap(), settings);
+    }
+}
+
+#[test]
+fn every_error_is_reported_with_its_line_and_field() {
+    let text = r#"version: 2
+chart: { path: ../chart }
+vaules: {}
+image: shop
+health:
+  port: "8080"
+  path: healthz
+  timeout: 60
+  Status: 200
+quota: { cpu: 0, memory: lots, pods: 0 }
+filters:
+  labels: preview
+  drafts: yes
+  paths: ["src/**"]
+network: { egress: all, allowNamespaces: [Data] }
+podSecurity: privileged
+ttl: 7d
+port: 80
+rollout:
+"#;
+    assert_snapshot!(errors(text).join("\n"));
+}
+
+#[test]
+fn single_errors() {
+    let table = [
+        "",
+        "# nothing\n",
+        "null",
+        "- version: 1",
+        "version: '1'",
+        "version: 1.0",
+        "version: 1\nversion: 1",
+        "version: 1\nvalues:\n  a: 1\n  b: {c: 1, c: 2}\n  a: 2",
+        "version: 1\n---\nversion: 1",
+        "version: 1\nvalues: &x {a: 1}",
+        "version: 1\nvalues:\n  a: &x [1]\n  b: *x",
+        "version: 1\nvalues: {a: *missing}",
+        "version: 1\nvalues: {a: !!str 1}",
+        "version: 1\nvalues: {? [a] : b}",
+        "version: 1\nvalues: {? {a: 1} : b, ? {a: 1} : c}",
+        "version: 1\nvalues: [a]",
+        "version: 1\nvalues: {seatrial: {}}",
+        "version: 1\nvalues: {tag: {sha}}",
+        "version: 1\nvalues: {a: 010, b: 0x1f, c: .inf, d: 1e999, e: 99999999999999999999}",
+        "version: 1\nimage: {tag: x}",
+        "version: 1\nimage: {repository: shop, tag: {sha}}",
+        "version: 1\nimage: {repository: shop, tag: 1.10}",
+        "version: 1\nimage: {repository: 'shop:latest'}",
+        "version: 1\nimage: {repository: 'https://ghcr.io/acme/shop'}",
+        "version: 1\nimage: {repository: shop, tag: '{sah}'}",
+        "version: 1\nimage: {repository: shop, tag: 'a b'}",
+        "version: 1\nimage: {repository: shop, wait: 10m}",
+        "version: 1\nchart: {}",
+        "version: 1\nchart: {oci: 'oci://x/y', version: 1.2.3}",
+        "version: 1\nchart: {path: /etc}",
+        "version: 1\nchart: {path: 'a\\b'}",
+        "version: 1\nchart: {path: \"a\\u0007b\"}",
+        "version: 1\nvaluesFiles: [a/../../b, '', ., 1, [x]]",
+        "version: 1\nvaluesFiles: a.yaml",
+        "version: 1\nhealth: {timeout: 31m}",
+        "version: 1\nhealth: {timeout: 0s}",
+        "version: 1\nhealth: {path: /../../secrets}",
+        "version: 1\nhealth: {path: /a/%2E%2e/b}",
+        "version: 1\nhealth: {service: Shop_1}",
+        "version: 1\nhealth: {via: proxy}",
+        "version: 1\nrollout: {timeout: 18446744073709551615d}",
+        "version: 1\nfilters: {labels: ['']}",
+        "version: 1\nfilters: {drafts: 'true'}",
+        "version: 1\nfilters: {ignore_labels: [x]}",
+        "version: 1\nbaseBranches: [main]",
+        "version: 1\nfilters: {quota: 1}",
+        "version: 1\nwaitFor: {check: build}",
+        "version: 1\nsecrets: []",
+        "version: 1\nsleep: {after: 2h}",
+        "version: 1\n\"a\\nb\\u202e\": 1",
+        "version: 1\nvalues: {a: [}",
+        "version: 1\n\tvalues: 1",
+        "version: 1\nvalues: \"unfinished",
+        "%YAML 1.2\n---\nversion: 1",
+    ]
+    .map(|text| format!("{text:?}\n  {}", errors(text).join("\n  ")));
+    assert_snapshot!(table.join("\n"));
+}
+
+#[test]
+fn names_that_are_to_come_are_refused_by_name() {
+    for (text, name) in [
+        ("chart: {oci: x}", "chart.oci"),
+        ("chart: {repository: x}", "chart.repository"),
+        ("image: {repository: x, wait: 1m}", "image.wait"),
+        ("waitFor: {check: x}", "waitFor"),
+        ("filters: {paths: [x]}", "filters.paths"),
+        ("secrets: [{from: a/b}]", "secrets"),
+        ("ttl: 7d", "ttl"),
+        ("sleep: {after: 2h}", "sleep"),
+    ] {
+        let expected = format!("line 2: {name}: `{name}` is not supported by this version yet; remove the line");
+        assert_eq!(errors(&format!("version: 1\n{text}")), [expected]);
+    }
+}
+
+#[test]
+fn values_are_what_yaml_says() {
+    let settings = ok(
+        "version: 1\nvalues: {a: 1, b: -2, c: 1.5, d: true, e: ~, f: '1', g: yes, h: 1.2.3, i: [], j: {}, k: +3, l: 1e2, m: 0, n: , o: 0.5, 7: seven, p: 18446744073709551615, q: ., r: '', s: '010'}",
+    );
+    assert_eq!(
+        Value::Object(settings.values),
+        json!({
+            "a": 1, "b": -2, "c": 1.5, "d": true, "e": null, "f": "1", "g": "yes", "h": "1.2.3", "i": [], "j": {},
+            "k": 3, "l": 100.0, "m": 0, "n": null, "o": 0.5, "7": "seven", "p": 18446744073709551615u64, "q": ".",
+            "r": "", "s": "010",
+        })
+    );
+    let block = ok("version: 1\nvalues:\n  text: |\n    one\n    two\n  # a comment\n  folded: >-\n    a\n    b\n");
+    assert_eq!(Value::Object(block.values), json!({ "text": "one\ntwo\n", "folded": "a b" }));
+}
+
+#[test]
+fn too_large_or_too_deep_is_refused() {
+    let large = format!("version: 1\nvalues: {{a: \"{}\"}}", "x".repeat(64 * 1024));
+    assert_eq!(errors(&large), [format!("the file has {} bytes; at most 65536 are read", large.len())]);
+    let deep = format!("version: 1\nvalues: {}{}", "{a: ".repeat(40), "}".repeat(40));
+    assert!(errors(&deep)[0].contains("not valid YAML"), "{:?}", errors(&deep));
+    let bomb = "version: 1\nvalues:\n  a: &a [x, x]\n  b: &b [*a, *a]\n  c: [*b, *b]\n";
+    assert_eq!(errors(bomb).len(), 6, "two anchors, four aliases: {:?}", errors(bomb));
+    let many: String = (0..3000).map(|n| format!("k{n}: 1\n")).collect();
+    let listed = errors(&many);
+    assert_eq!(listed.len(), 51);
+    assert_eq!(listed[50], "2951 more errors are not listed");
+}
+
+/// Cuts, doublings, swaps and hostile inserts of real files: a result either way, never a panic,
+/// and what is accepted survives the journal.
+#[test]
+fn no_text_panics() {
+    let inserts = [
+        "\0", "\u{feff}", "\u{202e}", "{", "}", "[", "]", "\"", "'", "&a ", "*a ", "!!x ", "? ", "- ", ": ", "|\n",
+        ">", "%", "---\n", "...\n", "\t", "\r", "é", "<<: ", "#", "`", "@", "\n\n  ", "~", "0x", "1e",
+    ];
+    let mut texts: Vec<String> = Vec::new();
+    for (at, _) in FULL.char_indices() {
+        texts.push(FULL[..at].to_owned());
+        texts.push(FULL[at..].to_owned());
+        for insert in inserts.iter().skip(at % 4).step_by(4) {
+            texts.push(format!("{}{insert}{}", &FULL[..at], &FULL[at..]));
+        }
+    }
+    let lines: Vec<&str> = FULL.lines().collect();
+    for a in 0..lines.len() {
+        for b in 0..lines.len() {
+            let mut swapped = lines.clone();
+            swapped.swap(a, b);
+            swapped.push(lines[a]);
+            texts.push(swapped.join("\n"));
+        }
+    }
+    texts.extend(inserts.iter().map(|insert| insert.repeat(2000)));
+    let mut accepted = 0;
+    for text in texts {
+        match parse(&text) {
+            Ok(settings) => {
+                accepted += 1;
+                let journal = serde_json::to_string(&settings).unwrap();
+                assert_eq!(serde_json::from_str::<Settings>(&journal).unwrap(), settings, "{text}");
+            }
+            Err(errors) => {
+                assert!(!errors.is_empty() && errors.len() <= 51, "{text}");
+                let lines = text.lines().count() + 2;
+                for error in &errors {
+                    assert!(error.line.is_none_or(|line| (1..=lines).contains(&line)), "{error} of {text:?}");
+                    assert!(error.message.len() < 1000 && !error.message.contains('\n'), "{error:?}");
+                }
+            }
+        }
+    }
+    assert!(accepted > 20, "the mutations should leave some files whole: {accepted}");
+}
+
+fn computed(branch: &str) -> Computed {
+    Computed {
+        sha: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+        number: 12,
+        branch: branch.to_owned(),
+        host: "pr-12-shop.localhost".to_owned(),
+        url: "http://pr-12-shop.localhost:8081".to_owned(),
+        namespace: "pr-shop-12".parse().unwrap(),
+    }
+}
+
+#[test]
+fn helm_values() {
+    let text = r#"
+version: 1
+values:
+  all: "{sha} {shortSha} {number} {branch} {host} {url} {namespace}"
+  nested: [{ deep: "a{number}b" }, 1, true, null]
+  "{number}": key
+  braces: "{ {x} {{ .Values.sha }} {{sha}} {sha {number"
+  image: { pullPolicy: Always, tag: mine }
+image: { repository: ghcr.io/acme/shop }
+"#;
+    assert_json_snapshot!("values", ok(text).helm_values(&computed("fix/login")));
+    assert_json_snapshot!("values_of_the_least_file", ok("version: 1").helm_values(&computed("x")));
+}
+
+#[test]
+fn what_was_put_in_is_not_looked_at_again() {
+    let values = ok("version: 1\nvalues: {a: '{branch}{sha}', b: '{{branch}}'}").helm_values(&computed("{sha}{url"));
+    let sha = "0123456789abcdef0123456789abcdef01234567";
+    assert_eq!(values["a"], json!(format!("{{sha}}{{url{sha}")));
+    assert_eq!(values["b"], json!("{{sha}{url}"));
+}
+
+#[test]
+fn a_hostile_branch_is_a_tag_at_worst() {
+    let settings = ok("version: 1\nimage: {repository: shop, tag: '{branch}'}");
+    let long = "x".repeat(300);
+    for (branch, tag) in [
+        ("fix/login", "fix-login"),
+        ("../../x", "x"),
+        ("$(rm -rf)\n", "rm--rf--"),
+        ("---", "latest"),
+        ("é", "latest"),
+        (&long, &long[..128]),
+    ] {
+        assert_eq!(settings.helm_values(&computed(branch))["image"]["tag"], json!(tag), "{branch:?}");
+    }
+}
+
+#[test]
+fn an_image_that_is_no_mapping_is_replaced() {
+    let values =
+        ok("version: 1\nvalues: {image: nginx}\nimage: {repository: shop, tag: v1}").helm_values(&computed("x"));
+    assert_eq!(values["image"], json!({ "repository": "shop", "tag": "v1" }));
+}
+
+#[test]
+fn charts_and_policies() {
+    let sha = computed("x").sha;
+    assert_eq!(ok("version: 1").chart_source(&sha), ChartSource::Builtin);
+    let path = "deploy/chart".to_owned();
+    assert_eq!(ok(FULL).chart_source(&sha), ChartSource::Path { path, sha: sha.clone() });
+    assert_eq!(ok("version: 1\nchart: {path: ./}").chart_source(&sha), ChartSource::Path { path: ".".to_owned(), sha });
+    assert!(!ok("version: 1").needs_source());
+    assert!(ok("version: 1\nvaluesFiles: [a.yaml]").needs_source());
+    assert_eq!(ok(FULL).policies().quota.cpu, "2");
+    assert_eq!(ok(FULL).pod_security(), PodSecurity::Baseline);
+}
+
+#[test]
+fn the_diagnosis_names_line_and_field() {
+    let many = parse("version: 1\nhealth: {port: 0}\nttl: 7d").unwrap_err();
+    assert_json_snapshot!("diagnosis", diagnosis(&many));
+    assert_json_snapshot!("diagnosis_of_one", diagnosis(&parse("").unwrap_err()));
+}
+
+fn pull_request() -> PullRequest {
+    let repository: RepositoryName = "acme/shop".parse().unwrap();
+    PullRequest {
+        at: crate::PullRequestRef { repository: repository.clone(), number: 12 },
+        title: "A title".to_owned(),
+        author: "octocat".to_owned(),
+        author_is_bot: false,
+        draft: false,
+        state: PullRequestState::Open,
+        head: Head { sha: "a".repeat(40).parse().unwrap(), branch: "fix".to_owned(), repository: Some(repository) },
+        base: Base { branch: "main".to_owned(), sha: "b".repeat(40).parse().unwrap() },
+        labels: vec!["Preview".to_owned(), "bug".to_owned()],
+        html_url: "https://github.com/acme/shop/pull/12".to_owned(),
+    }
+}
+
+#[test]
+fn admission() {
+    type Change = fn(&mut PullRequest);
+    let refuse = Admission::Refuse;
+    let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let unchanged: Change = |_| {};
+    let cases: Vec<(&str, Change, Admission)> = vec![
+        ("{}", unchanged, Admission::Deploy),
+        ("{}", |pr| pr.draft = true, refuse(Refusal::Draft)),
+        ("{drafts: true}", |pr| pr.draft = true, Admission::Deploy),
+        ("{}", |pr| pr.author_is_bot = true, Admission::Deploy),
+        ("{bots: false}", |pr| pr.author_is_bot = true, refuse(Refusal::Bot)),
+        ("{bots: false}", unchanged, Admission::Deploy),
+        ("{}", |pr| pr.head.repository = None, refuse(Refusal::Fork)),
+        ("{}", |pr| pr.head.repository = Some("eve/shop".parse().unwrap()), refuse(Refusal::Fork)),
+        ("{drafts: true, labels: [preview]}", |pr| pr.head.repository = None, refuse(Refusal::Fork)),
+        ("{}", |pr| pr.state = PullRequestState::Closed, refuse(Refusal::Closed)),
+        ("{}", |pr| pr.state = PullRequestState::Merged, refuse(Refusal::Closed)),
+        ("{labels: [preview]}", unchanged, Admission::Deploy),
+        ("{labels: [x, BUG]}", unchanged, Admission::Deploy),
+        ("{labels: [demo]}", unchanged, refuse(Refusal::MissingLabel { wanted: strings(&["demo"]) })),
+        ("{labels: [demo]}", |pr| pr.labels.clear(), refuse(Refusal::MissingLabel { wanted: strings(&["demo"]) })),
+        ("{ignoreLabels: [preview]}", unchanged, refuse(Refusal::IgnoredLabel { label: "Preview".to_owned() })),
+        (
+            "{labels: [preview], ignoreLabels: [bug]}",
+            unchanged,
+            refuse(Refusal::IgnoredLabel { label: "bug".to_owned() }),
+        ),
+        ("{baseBranches: [main, next]}", unchanged, Admission::Deploy),
+        (
+            "{baseBranches: [Main]}",
+            unchanged,
+            refuse(Refusal::BaseBranch { base: "main".to_owned(), allowed: strings(&["Main"]) }),
+        ),
+    ];
+    for (filters, change, expected) in cases {
+        let mut pull_request = pull_request();
+        change(&mut pull_request);
+        let settings = ok(&format!("version: 1\nfilters: {filters}"));
+        assert_eq!(admit(&pull_request, &settings), expected, "{filters} {pull_request:?}");
+    }
+}
+
+fn repository_file(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+#[test]
+fn the_schema_is_the_committed_one() {
+    let path = repository_file("api/seatrial-yaml.schema.json");
+    let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(&path, &schema).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == schema, "{} is stale; run the tests once with UPDATE_GENERATED=1", path.display());
+}
+
+#[test]
+fn the_schema_has_the_keys_that_are_read() {
+    let schema = json_schema();
+    let names = |mapping: &Value| mapping["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for (path, keys) in parse::KEYS {
+        let mut mapping = if path.is_empty() { schema.clone() } else { schema["properties"][path].clone() };
+        if let Some(reference) = mapping["$ref"].as_str() {
+            mapping = schema.pointer(reference.trim_start_matches('#')).unwrap().clone();
+        }
+        let mut read: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let mut described = names(&mapping);
+        read.sort();
+        described.sort();
+        assert_eq!(described, read, "in {path:?}");
+        assert_eq!(mapping["additionalProperties"], json!(false), "in {path:?}");
+    }
+}
+
+#[test]
+fn the_reference_is_true() {
+    let reference = std::fs::read_to_string(repository_file("docs/seatrial-yaml.md")).unwrap();
+    let examples: Vec<&str> =
+        reference.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next()).collect();
+    assert!(examples.len() >= 12);
+    for example in &examples {
+        ok(example);
+    }
+    for (path, keys) in parse::KEYS {
+        for key in keys.iter().filter(|key| !path.is_empty() || !parse::KEYS.iter().any(|(other, _)| other == *key)) {
+            let row = format!("| [`{}`]", yaml::join(path, key));
+            assert!(reference.contains(&row), "no row {row}");
+        }
+    }
+    for word in values::PLACEHOLDERS {
+        assert!(reference.contains(&format!("| `{{{word}}}` |")), "{word}");
+    }
+}

@@ -1,0 +1,288 @@
+//! Against a real cluster and a real helm. Both are named, never found: set
+//! `SEATRIAL_TEST_KUBECONFIG` and `SEATRIAL_TEST_HELM`. Without them these tests do nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use seatrial_preview::ports::Releases;
+use seatrial_preview::release::{ChartSource, ReleaseSpec};
+use seatrial_preview::{ErrorKind, Namespace};
+use seatrial_release_helm::{HelmConfig, HelmReleases};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A namespace of its own on the named cluster, deleted in the end.
+struct Place {
+    helm: PathBuf,
+    kubeconfig: PathBuf,
+    namespace: Namespace,
+    work: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(name: &str) -> Option<Self> {
+        let helm = PathBuf::from(std::env::var_os("SEATRIAL_TEST_HELM")?);
+        let kubeconfig = PathBuf::from(std::env::var_os("SEATRIAL_TEST_KUBECONFIG")?);
+        let namespace = format!("pr-helm-{name}-{}", std::process::id()).parse().unwrap();
+        let place = Self { helm, kubeconfig, namespace, work: tempfile::tempdir().unwrap() };
+        // helm makes the namespace, so that these tests need no other client.
+        let seed = place.folder("seed", &[("Chart.yaml", "apiVersion: v2\nname: seed\nversion: 1.0.0\n")]);
+        assert!(place.run(&["install", "seed", seed.to_str().unwrap(), "--create-namespace"]));
+        Some(place)
+    }
+
+    fn releases(&self) -> HelmReleases {
+        HelmReleases::new(HelmConfig { program: self.helm.clone(), work_dir: self.work.path().join("work") }).unwrap()
+    }
+
+    fn access(&self) -> SecretString {
+        std::fs::read_to_string(&self.kubeconfig).unwrap().into()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.helm);
+        command.args(arguments).args(["-n", self.namespace.as_str(), "--kubeconfig"]).arg(&self.kubeconfig);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> bool {
+        self.command(arguments).status().unwrap().success()
+    }
+
+    fn status(&self, release: &str) -> Option<String> {
+        let output = self.command(&["history", release, "-o", "json"]).stdout(Stdio::piped()).output().unwrap();
+        let history: Value = serde_json::from_slice(&output.stdout).ok()?;
+        Some(history.as_array()?.last()?["status"].as_str()?.to_owned())
+    }
+
+    fn folder(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let folder = self.work.path().join(name);
+        for (name, text) in files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.command(&["uninstall", "seed"]).status();
+        let _ = Command::new("kubectl")
+            .args(["delete", "namespace", self.namespace.as_str(), "--wait=false", "--kubeconfig"])
+            .arg(&self.kubeconfig)
+            .stdout(Stdio::null())
+            .status();
+    }
+}
+
+/// A tar.gz with one top folder, as GitHub makes them.
+fn archive(files: &[(&str, &str)], folders: &[(&str, &Path)]) -> bytes::Bytes {
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(text.len() as u64);
+        builder.append_data(&mut header, format!("o-r-abc/{name}"), text.as_bytes()).unwrap();
+    }
+    for (name, folder) in folders {
+        builder.append_dir_all(format!("o-r-abc/{name}"), folder).unwrap();
+    }
+    builder.into_inner().unwrap().finish().unwrap().into()
+}
+
+fn spec(name: &str, values: Value) -> ReleaseSpec {
+    ReleaseSpec {
+        name: name.to_owned(),
+        chart: ChartSource::Path { path: "chart".to_owned(), sha: SHA.parse().unwrap() },
+        values_files: vec![],
+        values,
+    }
+}
+
+const HEAD: (&str, &str) = ("chart/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.2.3\n");
+const MAP: (&str, &str) = (
+    "chart/templates/map.yaml",
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {a: {{ .Values.a | quote }}, b: {{ .Values.b | quote }}}\n",
+);
+const SECRET: (&str, &str) =
+    ("chart/templates/secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: hidden}\nstringData: {a: hush}\n");
+/// A hook that never ends: its image does not exist.
+const HOOK: (&str, &str) = (
+    "chart/templates/hook.yaml",
+    "{{ if .Values.hang }}\napiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: \"pre-install,pre-upgrade{{ if .Values.deadline }},pre-delete{{ end }}\"}\nspec:\n  backoffLimit: 0\n  {{ with .Values.deadline }}activeDeadlineSeconds: {{ . }}{{ end }}\n  template:\n    spec: {restartPolicy: Never, containers: [{name: m, image: \"localhost:5000/no-such-image:1\"}]}\n{{ end }}\n",
+);
+
+#[tokio::test]
+async fn the_sample_is_installed_upgraded_and_uninstalled() {
+    let Some(place) = Place::new("sample") else { return };
+    let releases = place.releases();
+    assert!(releases.version().await.unwrap().starts_with('v'));
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sample/chart");
+    let source = archive(&[("preview.yaml", "replicas: 2\ncolour: red\n")], &[("chart", &sample)]);
+    let mut wanted = spec("shop", json!({"replicas": 1}));
+    wanted.values_files = vec!["preview.yaml".to_owned()];
+
+    let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source.clone())).await.unwrap();
+    assert_eq!((release.revision, release.recovered.as_deref()), (1, None));
+    assert!(release.chart.starts_with("shop-"), "{}", release.chart);
+    assert!(release.manifest.contains("kind: Deployment"), "{}", release.manifest);
+    assert!(release.manifest.contains("replicas: 1") && release.manifest.contains("red"), "{}", release.manifest);
+
+    let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    assert_eq!(release.revision, 2);
+    assert_eq!(place.status("shop").as_deref(), Some("deployed"));
+
+    assert!(releases.uninstall(&place.namespace, &place.access(), "shop").await.unwrap());
+    assert!(!releases.uninstall(&place.namespace, &place.access(), "shop").await.unwrap());
+    assert_eq!(place.status("shop"), None);
+}
+
+#[tokio::test]
+async fn the_built_in_chart_installs() {
+    let Some(place) = Place::new("builtin") else { return };
+    let values = json!({"image": {"repository": "localhost:5000/shop", "tag": "base"}});
+    let wanted = ReleaseSpec { chart: ChartSource::Builtin, ..spec("shop", values) };
+    let release = place.releases().install(&place.namespace, &place.access(), &wanted, None).await.unwrap();
+    assert!(release.chart.starts_with("preview-"), "{}", release.chart);
+}
+
+#[tokio::test]
+async fn values_do_not_linger_and_secrets_are_not_kept() {
+    let Some(place) = Place::new("values") else { return };
+    let releases = place.releases();
+    let source = archive(&[HEAD, MAP, SECRET, ("chart/values.yaml", "a: chart\nb: chart\n"), ("v.yaml", "b: file\n")], &[]);
+    let mut wanted = spec("shop", json!({"a": "settings"}));
+    wanted.values_files = vec!["v.yaml".to_owned()];
+    let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source.clone())).await.unwrap();
+    assert!(release.manifest.contains("{a: \"settings\", b: \"file\"}"), "{}", release.manifest);
+    assert!(!release.manifest.contains("hush") && release.manifest.contains("Secret \"hidden\" is left out"));
+    let wanted = spec("shop", json!({}));
+    let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    assert!(release.manifest.contains("{a: \"chart\", b: \"chart\"}"), "{}", release.manifest);
+}
+
+#[tokio::test]
+async fn dependencies_within_the_repository_are_built() {
+    let Some(place) = Place::new("deps") else { return };
+    let head = "apiVersion: v2\nname: shop\nversion: 1.2.3\ndependencies:\n- {name: common, version: 0.1.0, repository: \"file://../common\"}\n";
+    let source = archive(
+        &[
+            ("chart/Chart.yaml", head),
+            ("common/Chart.yaml", "apiVersion: v2\nname: common\nversion: 0.1.0\n"),
+            ("common/templates/map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-common}\n"),
+        ],
+        &[],
+    );
+    let wanted = spec("shop", json!({}));
+    let release = place.releases().install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    assert!(release.manifest.contains("from-common"), "{}", release.manifest);
+}
+
+/// Starts an install or upgrade that hangs in its hook, and kills helm with no time to tidy up.
+fn kill_in_the_middle(place: &Place, expected: &str) {
+    let chart = place.folder(&format!("hanging-{expected}"), &[HEAD, MAP, HOOK]).join("chart");
+    let mut child = place
+        .command(&["upgrade", "--install", "shop", chart.to_str().unwrap(), "--set", "hang=true,a=1,b=2"])
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while place.status("shop").as_deref() != Some(expected) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "never became {expected}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(place.status("shop").as_deref(), Some(expected));
+}
+
+#[tokio::test]
+async fn a_release_left_pending_is_recovered() {
+    let Some(place) = Place::new("pending") else { return };
+    let releases = place.releases();
+    let source = archive(&[HEAD, MAP, HOOK], &[]);
+    let wanted = spec("shop", json!({"a": "1", "b": "2"}));
+
+    kill_in_the_middle(&place, "pending-install");
+    let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source.clone())).await.unwrap();
+    assert_eq!(release.recovered.as_deref(), Some("was pending-install: uninstalled and installed anew"));
+    assert_eq!((place.status("shop").as_deref(), release.revision), (Some("deployed"), 1));
+
+    kill_in_the_middle(&place, "pending-upgrade");
+    let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    assert_eq!(release.recovered.as_deref(), Some("was pending-upgrade: rolled back to revision 1"));
+    assert_eq!((place.status("shop").as_deref(), release.revision), (Some("deployed"), 4));
+
+    kill_in_the_middle(&place, "pending-upgrade");
+    assert!(releases.uninstall(&place.namespace, &place.access(), "shop").await.unwrap());
+    assert_eq!(place.status("shop"), None);
+}
+
+#[tokio::test]
+async fn an_install_that_is_dropped_leaves_nothing_to_recover() {
+    let Some(place) = Place::new("dropped") else { return };
+    let releases = place.releases();
+    let source = archive(&[HEAD, MAP, HOOK], &[]);
+    let hanging = spec("shop", json!({"a": "1", "b": "2", "hang": true}));
+    {
+        let (namespace, access) = (place.namespace.clone(), place.access());
+        let install = releases.install(&namespace, &access, &hanging, Some(source.clone()));
+        let pending = async {
+            while place.status("shop").as_deref() != Some("pending-install") {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            result = install => panic!("it does not hang: {result:?}"),
+            () = pending => {}
+        }
+    }
+    // The next one waits for its turn: until the dropped helm has marked its release as failed.
+    let wanted = spec("shop", json!({"a": "1", "b": "2"}));
+    let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    assert_eq!((release.recovered, release.revision), (None, 2));
+}
+
+#[tokio::test]
+async fn failures_name_their_culprit() {
+    let Some(place) = Place::new("failures") else { return };
+    let releases = place.releases();
+    let cases = [
+        ("chart/templates/x.yaml", "a: {{ .Values.foo.bar.baz }}\n", "shop/templates/x.yaml line 1"),
+        ("chart/templates/x.yaml", "apiVersion: example.com/v1\nkind: Foo\nmetadata: {name: x}\n", "kind \"Foo\" in version \"example.com/v1\""),
+        ("chart/templates/x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndatum: {}\n", "ConfigMap \"x\""),
+    ];
+    for (name, text, culprit) in cases {
+        let source = archive(&[HEAD, (name, text)], &[]);
+        let error = releases.install(&place.namespace, &place.access(), &spec("shop", json!({})), Some(source)).await;
+        let diagnosis = error.unwrap_err().diagnosis.unwrap();
+        assert_eq!(diagnosis.culprit, culprit, "{diagnosis:?}");
+        assert!(!diagnosis.evidence[0].text.contains(place.work.path().to_str().unwrap()), "{diagnosis:?}");
+    }
+    // A failed hook, on install and, not in the way, on uninstall.
+    let source = archive(&[HEAD, HOOK], &[]);
+    let values = json!({"hang": true, "deadline": 2});
+    let error = releases.install(&place.namespace, &place.access(), &spec("shop", values), Some(source)).await;
+    assert_eq!(error.unwrap_err().diagnosis.unwrap().culprit, "hook Job \"migrate\"");
+    assert_eq!(place.status("shop").as_deref(), Some("failed"));
+    assert!(releases.uninstall(&place.namespace, &place.access(), "shop").await.unwrap());
+
+    let nowhere = place.access();
+    let nowhere: SecretString = {
+        use secrecy::ExposeSecret;
+        let lines = nowhere.expose_secret().lines();
+        lines.map(|line| if line.trim_start().starts_with("server:") { "    server: https://127.0.0.1:1" } else { line })
+            .collect::<Vec<_>>()
+            .join("\n")
+            .into()
+    };
+    let error = releases.uninstall(&place.namespace, &nowhere, "shop").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+}

@@ -1,0 +1,48 @@
+//! What is wrong, and what to do.
+
+use std::process::ExitCode;
+
+use seatrial_preview::ports::{Cluster, Releases};
+
+use crate::settings::Settings;
+use crate::wiring;
+
+/// Looks at everything `serve` needs, without changing anything but the database's tables.
+pub async fn examine(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let mut healthy = true;
+    let mut tell = |what: &str, found: anyhow::Result<String>| match found {
+        Ok(found) => println!("ok    {what}: {found}"),
+        Err(error) => {
+            healthy = false;
+            println!("WRONG {what}: {error:#}");
+        }
+    };
+    tell("database", database(settings).await);
+    tell("helm", helm(settings).await);
+    tell("kubernetes", kubernetes(settings).await);
+    tell("github", wiring::forge(settings).map(|_| format!("credentials for {} are set", settings.github_api_url)));
+    tell("webhook", settings.webhook_secret().map(|_| "its secret is set".to_owned()));
+    tell(
+        "access",
+        match settings.bootstrap_token {
+            Some(_) => Ok("SEATRIAL_BOOTSTRAP_TOKEN is set".to_owned()),
+            None => {
+                Err(anyhow::anyhow!("SEATRIAL_BOOTSTRAP_TOKEN is not set: nobody can use the API, MCP and the pages"))
+            }
+        },
+    );
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn database(settings: &Settings) -> anyhow::Result<String> {
+    wiring::open_store(settings).await?.ping().await?;
+    Ok(format!("{} is open, its tables are up to date", settings.database_url))
+}
+
+async fn helm(settings: &Settings) -> anyhow::Result<String> {
+    Ok(wiring::releases(settings)?.version().await?)
+}
+
+async fn kubernetes(settings: &Settings) -> anyhow::Result<String> {
+    Ok(wiring::cluster(settings).await?.version().await?)
+}

@@ -1,0 +1,100 @@
+//! `seatrial serve`: the front and the workers in one process.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use seatrial_api::ApiConfig;
+use seatrial_engine::{Clock, SystemClock, Worker, WorkerConfig};
+use seatrial_operations::{Access, Operations, Parts};
+use seatrial_preview::ports::{Cluster, Releases};
+use seatrial_workflows::{Links, World};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::settings::Settings;
+use crate::wiring;
+
+/// Runs until SIGTERM or SIGINT, then drains: requests and steps in flight get their grace time,
+/// runs are handed back.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = wiring::open_store(&settings).await?;
+    let cluster: Arc<dyn Cluster> = Arc::new(wiring::cluster(&settings).await?);
+    let releases: Arc<dyn Releases> = Arc::new(wiring::releases(&settings)?);
+    let world = World {
+        cluster: cluster.clone(),
+        forge: Arc::new(wiring::forge(&settings)?),
+        releases: releases.clone(),
+        environments: Arc::new(store.clone()),
+        links: Links {
+            public_url: settings.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+            docs_url: settings.docs_url.as_ref().map(ToString::to_string),
+        },
+    };
+    let registry = seatrial_workflows::registry(&world);
+    let operations = Arc::new(Operations::new(Parts {
+        store: store.clone(),
+        cluster: cluster.clone(),
+        forge: world.forge.clone(),
+        webhook: wiring::webhook_decoder(&settings)?,
+        registry: registry.clone(),
+        access: Access::bootstrap(settings.bootstrap_token.clone()),
+        clock: clock.clone(),
+    }));
+    if settings.bootstrap_token.is_none() {
+        warn!("SEATRIAL_BOOTSTRAP_TOKEN is not set: the API, MCP and the pages refuse everybody");
+    }
+
+    let shutdown = CancellationToken::new();
+    let config = ApiConfig { public_url: settings.public_url.clone(), metrics: Some(metrics), ..ApiConfig::default() };
+    let stop = || shutdown.clone().cancelled_owned();
+    let front = seatrial_api::serve(settings.listen, operations.clone(), config, stop()).await?;
+    let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
+    let worker = Worker::new(WorkerConfig::new(&settings.worker_name), Arc::new(store), registry, clock);
+    let worker = tokio::spawn(worker.run(shutdown.clone()));
+    info!(listen = %front.address, gateway = %gateway.address, "serving");
+    // For programs that started this one and want to know where it listens.
+    println!(
+        "{}",
+        serde_json::json!({
+            "listening": format!("http://{}", front.address),
+            "gateway": format!("http://{}", gateway.address),
+        })
+    );
+    tokio::spawn(look_around(cluster, releases));
+
+    ordered_to_stop().await?;
+    info!("stopping: no new work is begun; what runs gets its grace time");
+    shutdown.cancel();
+    worker.await.context("the worker stopped by a mistake of the program")?;
+    front.finished.await.context("the front stopped by a mistake of the program")??;
+    gateway.finished.await.context("the gateway stopped by a mistake of the program")??;
+    info!("stopped");
+    Ok(())
+}
+
+async fn ordered_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Says at start which Helm and which cluster there are. Neither being away keeps the program
+/// from starting: the steps that need them are retried and say so.
+async fn look_around(cluster: Arc<dyn Cluster>, releases: Arc<dyn Releases>) {
+    match releases.version().await {
+        Ok(version) => info!(version, "helm"),
+        Err(e) => warn!("helm: {e}"),
+    }
+    match cluster.version().await {
+        Ok(version) => info!(version, "kubernetes"),
+        Err(e) => warn!("kubernetes: {e}"),
+    }
+}

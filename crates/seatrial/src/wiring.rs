@@ -1,0 +1,75 @@
+//! Adapters for ports.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use seatrial_cluster_kube::{ClusterConfig, KubeCluster};
+use seatrial_engine::SystemClock;
+use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
+use seatrial_operations::WebhookDecoder;
+use seatrial_preview::naming::UrlTemplate;
+use seatrial_release_helm::{HelmConfig, HelmReleases};
+use seatrial_store::{Store, StoreOptions};
+
+use crate::settings::Settings;
+
+/// One TLS provider for all clients, before any of them is made.
+pub fn install_crypto() -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("another TLS provider was installed first; this is a mistake in the program"))
+}
+
+pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
+    let preview_url = UrlTemplate::parse(&settings.preview_url).context("SEATRIAL_PREVIEW_URL cannot be used")?;
+    let options = StoreOptions { url: settings.database_url.clone(), preview_url, clock: Arc::new(SystemClock) };
+    Store::open(options).await.context("the database cannot be opened")
+}
+
+pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    open_store(settings).await?;
+    println!("The tables of {} are up to date.", settings.database_url);
+    Ok(())
+}
+
+pub fn forge(settings: &Settings) -> anyhow::Result<GithubForge> {
+    let auth = match (&settings.github_token, &settings.github_app_id) {
+        (Some(_), Some(_)) => bail!("both SEATRIAL_GITHUB_TOKEN and SEATRIAL_GITHUB_APP_ID are set: keep one of them"),
+        (Some(token), None) => Auth::Token(token.clone()),
+        (None, Some(id)) => Auth::App {
+            id: id.parse().with_context(|| format!("SEATRIAL_GITHUB_APP_ID: {id:?} is not an App's number"))?,
+            private_key_pem: settings
+                .app_private_key()?
+                .context("SEATRIAL_GITHUB_APP_ID is set, but neither SEATRIAL_GITHUB_APP_PRIVATE_KEY nor …_FILE")?,
+        },
+        (None, None) => bail!(
+            "no GitHub credentials: set SEATRIAL_GITHUB_APP_ID and SEATRIAL_GITHUB_APP_PRIVATE_KEY_FILE, or SEATRIAL_GITHUB_TOKEN"
+        ),
+    };
+    GithubForge::new(GithubConfig { api_url: settings.github_api_url.clone(), auth })
+        .context("the GitHub credentials cannot be used")
+}
+
+pub fn webhook_decoder(settings: &Settings) -> anyhow::Result<WebhookDecoder> {
+    let secret = settings.webhook_secret()?.clone();
+    Ok(WebhookDecoder {
+        verify: Box::new(move |raw, signature| {
+            webhook::verify(&secret, raw, signature).map_err(|error| error.to_string())
+        }),
+        parse: Box::new(webhook::parse),
+    })
+}
+
+pub fn releases(settings: &Settings) -> anyhow::Result<HelmReleases> {
+    HelmReleases::new(HelmConfig { program: settings.helm.clone(), work_dir: settings.work_dir.clone() })
+        .with_context(|| format!("the work folder {} cannot be used", settings.work_dir.display()))
+}
+
+pub async fn cluster(settings: &Settings) -> anyhow::Result<KubeCluster> {
+    let config = ClusterConfig {
+        context: settings.kube_context.clone(),
+        ingress_namespace: settings.ingress_namespace.clone(),
+        ..ClusterConfig::default()
+    };
+    KubeCluster::connect(config).await.context("Kubernetes cannot be used")
+}

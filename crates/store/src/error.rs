@@ -1,0 +1,47 @@
+use seatrial_engine::JournalError;
+use seatrial_preview::Error;
+
+/// Why the store could not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The database cannot be used right now: locked, full, gone.
+    #[error("the database cannot be used: {0}")]
+    Unavailable(String),
+    /// What the database holds, or what it was asked, makes no sense; says what.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::Invalid(format!("a row of the database cannot be read by this version of the program: {error}"))
+            }
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for JournalError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Journal(error) => error,
+            StoreError::Unavailable(reason) => Self::Unavailable(reason),
+            StoreError::Invalid(reason) => Self::Illegal(reason),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Journal(JournalError::Unavailable(_)) => {
+                Self::transient(error.to_string())
+            }
+            other => Self::invalid(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Webhook deliveries: kept before they are answered, together with what they start.
+
+use chrono::{DateTime, Utc};
+use seatrial_engine::{NewRun, RunId};
+use seatrial_preview::naming::UrlTemplate;
+use seatrial_preview::pull_request::PullRequest;
+use seatrial_preview::{DeliveryId, PullRequestRef};
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::open::Store;
+use super::rows::{millis, parsed, time, unsigned};
+use super::writer::Effects;
+use super::{environments, start};
+use crate::error::StoreError;
+use crate::views::{DeliveryView, Page, PageRequest};
+
+/// A verified delivery and what it means.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    pub id: DeliveryId,
+    pub event: String,
+    pub action: Option<String>,
+    pub at: Option<PullRequestRef>,
+    pub payload: Vec<u8>,
+    /// Why it starts nothing.
+    pub ignored: Option<String>,
+    /// The pull request it is about and the run it starts.
+    pub start: Option<(PullRequest, NewRun)>,
+}
+
+/// The answer to a delivery; the same for its duplicates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// False when this delivery was stored before.
+    pub fresh: bool,
+    pub run: Option<RunId>,
+}
+
+impl Store {
+    /// Stores the delivery, its environment and its run in one transaction. A delivery that was
+    /// stored before changes nothing.
+    ///
+    /// # Errors
+    /// When the database cannot be used; then nothing is stored.
+    pub async fn accept_delivery(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
+        let (template, now) = (self.preview_url.clone(), self.clock.now());
+        self.writer.write(move |c| Box::pin(async move { accept(c, &delivery, &template, now).await })).await
+    }
+
+    /// Deliveries, the newest first.
+    ///
+    /// # Errors
+    /// `Invalid` when the page's cursor is not one of ours.
+    pub async fn list_deliveries(&self, page: &PageRequest) -> Result<Page<DeliveryView>, StoreError> {
+        let limit = page.limit.clamp(1, 200) as usize;
+        let rows = sqlx::query(
+            "SELECT id, event, action, repository, number, run, ignored, received_at FROM deliveries d
+             WHERE ?1 IS NULL OR (d.received_at, d.id) < (SELECT received_at, id FROM deliveries WHERE id = ?1)
+             ORDER BY d.received_at DESC, d.id DESC LIMIT ?2",
+        )
+        .bind(&page.after)
+        .bind(limit as i64 + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        let mut items = Vec::with_capacity(limit);
+        for row in rows.iter().take(limit) {
+            let repository: Option<String> = row.try_get("repository")?;
+            let at = match repository {
+                Some(_) => {
+                    Some(PullRequestRef { repository: parsed(row, "repository")?, number: unsigned(row, "number")? })
+                }
+                None => None,
+            };
+            items.push(DeliveryView {
+                id: DeliveryId(row.try_get("id")?),
+                event: row.try_get("event")?,
+                action: row.try_get("action")?,
+                at,
+                run: row.try_get::<Option<Uuid>, _>("run")?.map(RunId),
+                ignored: row.try_get("ignored")?,
+                received_at: time(row, "received_at")?,
+            });
+        }
+        let next = if rows.len() > limit { items.last().map(|last| last.id.0.clone()) } else { None };
+        Ok(Page { items, next })
+    }
+}
+
+async fn accept(
+    connection: &mut SqliteConnection,
+    delivery: &NewDelivery,
+    template: &UrlTemplate,
+    now: DateTime<Utc>,
+) -> Result<(Accepted, Effects), StoreError> {
+    let stored: Option<Option<Uuid>> = sqlx::query_scalar("SELECT run FROM deliveries WHERE id = ?")
+        .bind(&delivery.id.0)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(run) = stored {
+        return Ok((Accepted { fresh: false, run: run.map(RunId) }, Effects::none()));
+    }
+    let (mut run, mut effects) = (None, Effects::none());
+    if let Some((pull_request, new_run)) = &delivery.start {
+        environments::ensure(connection, pull_request, template, now).await?;
+        let (started, told) = start::start(connection, new_run, now).await?;
+        (run, effects) = (Some(started.id), told);
+    }
+    let number = delivery.at.as_ref().map(|at| i64::try_from(at.number)).transpose();
+    sqlx::query(
+        "INSERT INTO deliveries (id, event, action, repository, number, run, ignored, payload, received_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&delivery.id.0)
+    .bind(&delivery.event)
+    .bind(&delivery.action)
+    .bind(delivery.at.as_ref().map(|at| at.repository.to_string()))
+    .bind(number.map_err(|_| StoreError::Invalid("the pull request's number is too large".to_owned()))?)
+    .bind(run.map(|run| run.0))
+    .bind(&delivery.ignored)
+    .bind(&delivery.payload)
+    .bind(millis(now))
+    .execute(&mut *connection)
+    .await?;
+    Ok((Accepted { fresh: true, run }, effects))
+}

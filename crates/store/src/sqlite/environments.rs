@@ -1,0 +1,404 @@
+//! Environments: what the domain remembers, and how pages and programs read it.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use seatrial_engine::{RunId, RunState};
+use seatrial_preview::environment::{Direction, Environment, EnvironmentState, RunPhase, derive_state};
+use seatrial_preview::failure::FailureSnapshot;
+use seatrial_preview::ids::{CommentId, DeploymentId};
+use seatrial_preview::naming::{self, UrlTemplate};
+use seatrial_preview::ports::{Environments, Fact};
+use seatrial_preview::pull_request::PullRequest;
+use seatrial_preview::{EnvironmentId, Error, HeadSha, Namespace, PullRequestRef, Result as PortResult};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::open::Store;
+use super::rows::{json, millis, optional_json, parsed, time, to_json, unsigned};
+use super::runs::{summary, summary_columns};
+use super::writer::Effects;
+use crate::error::StoreError;
+use crate::views::{EnvironmentFilter, EnvironmentView, Page, PageRequest};
+
+macro_rules! columns {
+    () => {
+        "e.id, e.repository, e.number, e.namespace, e.url, e.host, e.title, e.author, e.branch, e.html_url, e.head_sha,
+         e.live_sha, e.target, e.comment, e.deployment, e.refusal, e.failure, e.receipt, e.created_at, e.updated_at"
+    };
+}
+
+/// An environment and, by a left join, the newest run of its key.
+macro_rules! views {
+    ($condition:literal) => {
+        concat!(
+            "SELECT e.id AS environment_id, e.repository, e.number, e.namespace, e.url, e.host, e.title, e.author,
+                    e.branch, e.html_url, e.head_sha, e.live_sha, e.target, e.comment, e.deployment, e.refusal,
+                    e.failure AS diagnosis, e.receipt, e.created_at AS made_at, e.updated_at, ",
+            summary_columns!(),
+            " FROM environments e LEFT JOIN runs r ON r.seq = (
+                SELECT n.seq FROM runs n WHERE n.key = e.repository || '#' || e.number ORDER BY n.seq DESC LIMIT 1) ",
+            $condition
+        )
+    };
+}
+
+#[async_trait]
+impl Environments for Store {
+    async fn ensure(&self, pull_request: &PullRequest) -> PortResult<Environment> {
+        let (pull_request, template, now) = (pull_request.clone(), self.preview_url.clone(), self.clock.now());
+        let environment = self
+            .writer
+            .write(move |c| {
+                Box::pin(async move { Ok((ensure(c, &pull_request, &template, now).await?, Effects::none())) })
+            })
+            .await?;
+        Ok(environment)
+    }
+
+    async fn find(&self, at: &PullRequestRef) -> PortResult<Option<Environment>> {
+        let row =
+            sqlx::query(concat!("SELECT ", columns!(), " FROM environments e WHERE e.repository = ? AND e.number = ?"))
+                .bind(at.repository.to_string())
+                .bind(number(at)?)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(StoreError::from)?;
+        Ok(row.as_ref().map(environment).transpose()?)
+    }
+
+    async fn remember(&self, environment: EnvironmentId, fact: Fact) -> PortResult<()> {
+        let now = self.clock.now();
+        self.writer
+            .write(move |c| Box::pin(async move { Ok((remember(c, environment, &fact, now).await?, Effects::none())) }))
+            .await?;
+        Ok(())
+    }
+
+    async fn keep_snapshot(&self, environment: EnvironmentId, run: Uuid, snapshot: &FailureSnapshot) -> PortResult<()> {
+        let (content, taken_at) = (to_json(snapshot)?, millis(snapshot.taken_at));
+        self.writer
+            .write(move |c| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "INSERT INTO snapshots (run, environment, taken_at, content) VALUES (?, ?, ?, ?)
+                         ON CONFLICT (run) DO UPDATE SET taken_at = excluded.taken_at, content = excluded.content",
+                    )
+                    .bind(run)
+                    .bind(environment.0)
+                    .bind(taken_at)
+                    .bind(content)
+                    .execute(c)
+                    .await?;
+                    Ok(((), Effects::none()))
+                })
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// The pull request's environment, made on first sight and brought up to date with its title,
+/// branch and head. Namespace and host are chosen once: the plain names, or those with a hash
+/// where another pull request holds the plain ones.
+pub(super) async fn ensure(
+    connection: &mut SqliteConnection,
+    pull_request: &PullRequest,
+    template: &UrlTemplate,
+    now: DateTime<Utc>,
+) -> Result<Environment, StoreError> {
+    let at = &pull_request.at;
+    let invalid = |e: Error| StoreError::Invalid(e.message);
+    let mut namespace = naming::namespace(at);
+    if is_taken(connection, Column::Namespace, namespace.as_str(), at).await? {
+        namespace = naming::namespace_with_hash(at);
+    }
+    let mut url = naming::preview_url(template, at, &namespace).map_err(invalid)?;
+    if is_taken(connection, Column::Host, &url.host, at).await? {
+        url = naming::preview_url_with_hash(template, at, &namespace).map_err(invalid)?;
+    }
+    let row = sqlx::query(concat!(
+        "INSERT INTO environments AS e (id, repository, number, namespace, url, host, title, author, branch, html_url,
+                                        head_sha, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+         ON CONFLICT (repository, number) DO UPDATE SET
+             title = excluded.title, author = excluded.author, branch = excluded.branch, html_url = excluded.html_url,
+             head_sha = excluded.head_sha, updated_at = excluded.updated_at
+         RETURNING ",
+        columns!()
+    ))
+    .bind(Uuid::now_v7())
+    .bind(at.repository.to_string())
+    .bind(number(at)?)
+    .bind(namespace.as_str())
+    .bind(&url.url)
+    .bind(&url.host)
+    .bind(&pull_request.title)
+    .bind(&pull_request.author)
+    .bind(&pull_request.head.branch)
+    .bind(&pull_request.html_url)
+    .bind(pull_request.head.sha.as_str())
+    .bind(millis(now))
+    .fetch_one(&mut *connection)
+    .await?;
+    environment(&row)
+}
+
+#[derive(Clone, Copy)]
+enum Column {
+    Namespace,
+    Host,
+}
+
+/// Whether another pull request holds the name.
+async fn is_taken(
+    connection: &mut SqliteConnection,
+    column: Column,
+    name: &str,
+    at: &PullRequestRef,
+) -> Result<bool, StoreError> {
+    let query = match column {
+        Column::Namespace => {
+            "SELECT EXISTS (SELECT 1 FROM environments WHERE namespace = ?1 AND NOT (repository = ?2 AND number = ?3))"
+        }
+        Column::Host => {
+            "SELECT EXISTS (SELECT 1 FROM environments WHERE host = ?1 AND NOT (repository = ?2 AND number = ?3))"
+        }
+    };
+    Ok(sqlx::query_scalar(query)
+        .bind(name)
+        .bind(at.repository.to_string())
+        .bind(number(at)?)
+        .fetch_one(connection)
+        .await?)
+}
+
+async fn remember(
+    connection: &mut SqliteConnection,
+    environment: EnvironmentId,
+    fact: &Fact,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let signed = |id: u64| i64::try_from(id).map_err(|_| StoreError::Invalid(format!("id {id} is too large")));
+    let query = match fact {
+        Fact::Comment(comment) => sqlx::query("UPDATE environments SET comment = ?, updated_at = ? WHERE id = ?")
+            .bind(comment.map(|CommentId(id)| signed(id)).transpose()?),
+        Fact::Deployment(DeploymentId(id)) => {
+            sqlx::query("UPDATE environments SET deployment = ?, updated_at = ? WHERE id = ?").bind(signed(*id)?)
+        }
+        Fact::Requested(sha) => sqlx::query(
+            "UPDATE environments SET head_sha = ?, refusal = NULL, failure = NULL, receipt = NULL, updated_at = ? WHERE id = ?",
+        )
+        .bind(sha.as_str().to_owned()),
+        Fact::Target(target) => {
+            sqlx::query("UPDATE environments SET target = ?, updated_at = ? WHERE id = ?").bind(to_json(target)?)
+        }
+        Fact::Live(sha) => {
+            sqlx::query("UPDATE environments SET live_sha = ?, failure = NULL, updated_at = ? WHERE id = ?")
+                .bind(sha.as_str().to_owned())
+        }
+        Fact::Refused(reason) => {
+            sqlx::query("UPDATE environments SET refusal = ?, updated_at = ? WHERE id = ?").bind(reason.clone())
+        }
+        Fact::Failed(diagnosis) => {
+            sqlx::query("UPDATE environments SET failure = ?, updated_at = ? WHERE id = ?").bind(to_json(diagnosis)?)
+        }
+        Fact::Deleted(receipt) => sqlx::query(
+            "UPDATE environments SET receipt = ?, live_sha = NULL, target = NULL, failure = NULL, updated_at = ? WHERE id = ?",
+        )
+        .bind(to_json(receipt)?),
+    };
+    let changed = query.bind(millis(now)).bind(environment.0).execute(connection).await?.rows_affected();
+    if changed == 0 {
+        return Err(StoreError::Invalid(format!("environment {environment} does not exist")));
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Environments, the ones last changed first.
+    ///
+    /// # Errors
+    /// `Invalid` when the page's cursor is not one of ours.
+    pub async fn list_environments(
+        &self,
+        filter: &EnvironmentFilter,
+        page: &PageRequest,
+    ) -> Result<Page<EnvironmentView>, StoreError> {
+        let after = page.after.as_deref().map(position).transpose()?;
+        let (mut at, mut id) = after.unzip();
+        let limit = page.limit.clamp(1, 200) as usize;
+        let mut items = Vec::new();
+        // The state is derived, not stored: rows are read on until a page is full.
+        loop {
+            let rows = sqlx::query(views!(
+                "WHERE (?1 IS NULL OR (e.updated_at, e.id) < (?1, ?2)) AND (?3 IS NULL OR e.repository = ?3)
+                   AND (?4 IS NULL OR instr(lower(e.title || ' ' || e.branch || ' ' || e.author || ' ' || e.namespace
+                                                  || ' ' || e.repository), ?4))
+                 ORDER BY e.updated_at DESC, e.id DESC LIMIT 200"
+            ))
+            .bind(at)
+            .bind(id)
+            .bind(&filter.repository)
+            .bind(filter.text.as_deref().map(str::to_lowercase))
+            .fetch_all(&self.readers)
+            .await?;
+            for row in &rows {
+                (at, id) = (Some(row.try_get("updated_at")?), Some(row.try_get::<Uuid, _>("environment_id")?));
+                let view = view(row)?;
+                let wanted = match filter.state {
+                    Some(state) => view.state == state,
+                    None => filter.include_deleted || view.state != EnvironmentState::Deleted,
+                };
+                if !wanted {
+                    continue;
+                }
+                if items.len() == limit {
+                    let next = items.last().map(|last: &EnvironmentView| {
+                        format!("{}_{}", millis(last.environment.updated_at), last.environment.id.0.simple())
+                    });
+                    return Ok(Page { items, next });
+                }
+                items.push(view);
+            }
+            if rows.len() < 200 {
+                return Ok(Page { items, next: None });
+            }
+        }
+    }
+
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn find_environment(&self, id: EnvironmentId) -> Result<Option<EnvironmentView>, StoreError> {
+        let row = sqlx::query(views!("WHERE e.id = ?")).bind(id.0).fetch_optional(&self.readers).await?;
+        row.as_ref().map(view).transpose()
+    }
+
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn find_environment_of(&self, at: &PullRequestRef) -> Result<Option<EnvironmentView>, StoreError> {
+        let row = sqlx::query(views!("WHERE e.repository = ? AND e.number = ?"))
+            .bind(at.repository.to_string())
+            .bind(number(at)?)
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(view).transpose()
+    }
+
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn find_environment_by_namespace(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Option<EnvironmentView>, StoreError> {
+        let row =
+            sqlx::query(views!("WHERE e.namespace = ?")).bind(namespace.as_str()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(view).transpose()
+    }
+
+    /// By the host of its URL, without a port.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn find_environment_by_host(&self, host: &str) -> Result<Option<EnvironmentView>, StoreError> {
+        let row = sqlx::query(views!("WHERE e.host = ?"))
+            .bind(host.to_ascii_lowercase())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(view).transpose()
+    }
+
+    /// The newest failure snapshot of an environment, and the run it belongs to.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn find_snapshot(
+        &self,
+        environment: EnvironmentId,
+    ) -> Result<Option<(RunId, FailureSnapshot)>, StoreError> {
+        let row =
+            sqlx::query("SELECT run, content FROM snapshots WHERE environment = ? ORDER BY taken_at DESC LIMIT 1")
+                .bind(environment.0)
+                .fetch_optional(&self.readers)
+                .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some((RunId(row.try_get("run")?), json(row.try_get("content")?)?)))
+    }
+
+    pub(super) async fn count_environments(&self) -> Result<Vec<(EnvironmentState, u64)>, StoreError> {
+        let rows = sqlx::query(views!("")).fetch_all(&self.readers).await?;
+        let mut counts: Vec<_> = EnvironmentState::ALL.into_iter().map(|state| (state, 0)).collect();
+        for row in &rows {
+            let state = view(row)?.state;
+            if let Some(count) = counts.iter_mut().find(|(known, _)| *known == state) {
+                count.1 += 1;
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn number(at: &PullRequestRef) -> Result<i64, StoreError> {
+    i64::try_from(at.number)
+        .map_err(|_| StoreError::Invalid(format!("{at} is not a pull request: the number is too large")))
+}
+
+/// A cursor of [`Store::list_environments`]: the last row's `updated_at` and id.
+fn position(text: &str) -> Result<(i64, Uuid), StoreError> {
+    text.split_once('_').and_then(|(at, id)| Some((at.parse().ok()?, Uuid::parse_str(id).ok()?))).ok_or_else(|| {
+        StoreError::Invalid(format!("{text:?} is not a page's cursor: take it from `next` of the page before"))
+    })
+}
+
+fn environment(row: &SqliteRow) -> Result<Environment, StoreError> {
+    read_environment(row, "id", "failure", "created_at")
+}
+
+fn view(row: &SqliteRow) -> Result<EnvironmentView, StoreError> {
+    let environment = read_environment(row, "environment_id", "diagnosis", "made_at")?;
+    let newest_run = match row.try_get::<Option<i64>, _>("seq")? {
+        Some(_) => Some(summary(row)?),
+        None => None,
+    };
+    let newest = newest_run.as_ref().map(|run| {
+        // The teardown's name is the workflows' own; the store only tells the two directions apart.
+        let direction = if run.workflow == "preview_down" { Direction::Down } else { Direction::Up };
+        let phase = match run.state {
+            RunState::Queued => RunPhase::Queued,
+            RunState::Running | RunState::Waiting => RunPhase::Active,
+            RunState::Succeeded => RunPhase::Succeeded,
+            RunState::Failed => RunPhase::Failed,
+            RunState::Cancelled => RunPhase::Cancelled,
+        };
+        (direction, phase)
+    });
+    let state = derive_state(newest, environment.live_sha.is_some(), environment.refusal.is_some());
+    Ok(EnvironmentView { environment, state, newest_run })
+}
+
+fn read_environment(row: &SqliteRow, id: &str, failure: &str, created_at: &str) -> Result<Environment, StoreError> {
+    let live_sha: Option<String> = row.try_get("live_sha")?;
+    Ok(Environment {
+        id: EnvironmentId(row.try_get(id)?),
+        at: PullRequestRef { repository: parsed(row, "repository")?, number: unsigned(row, "number")? },
+        namespace: parsed(row, "namespace")?,
+        url: row.try_get("url")?,
+        host: row.try_get("host")?,
+        title: row.try_get("title")?,
+        author: row.try_get("author")?,
+        branch: row.try_get("branch")?,
+        html_url: row.try_get("html_url")?,
+        head_sha: parsed(row, "head_sha")?,
+        live_sha: live_sha
+            .map(|sha| sha.parse::<HeadSha>().map_err(|e| StoreError::Invalid(format!("column live_sha: {e}"))))
+            .transpose()?,
+        target: optional_json(row, "target")?,
+        comment: row.try_get::<Option<i64>, _>("comment")?.map(|id| CommentId(id.unsigned_abs())),
+        deployment: row.try_get::<Option<i64>, _>("deployment")?.map(|id| DeploymentId(id.unsigned_abs())),
+        refusal: row.try_get("refusal")?,
+        failure: optional_json(row, failure)?,
+        receipt: optional_json(row, "receipt")?,
+        created_at: time(row, created_at)?,
+        updated_at: time(row, "updated_at")?,
+    })
+}

@@ -1,0 +1,104 @@
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seatrial_engine::{Bell, Clock};
+use seatrial_preview::naming::UrlTemplate;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use super::writer::Writer;
+use crate::error::StoreError;
+
+/// What [`Store::open`] needs to know.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// `sqlite://PATH`; the file is made if it is not there.
+    pub url: String,
+    /// Where previews are reached; an environment's URL is made from it once.
+    pub preview_url: UrlTemplate,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The store. Cheap to clone; all clones share the writer and the readers.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) writer: Writer,
+    pub(super) readers: SqlitePool,
+    pub(super) bell: Arc<Bell>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) preview_url: UrlTemplate,
+}
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+impl Store {
+    /// Opens the database, makes it if it is not there, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// When the URL is not SQLite's, the file cannot be opened or locked, a migration fails, or
+    /// the database does not confirm that its writes are power-safe.
+    pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        let connect = connect_options(&options.url)?;
+        let mut connection = connect.connect().await.map_err(|e| {
+            StoreError::Unavailable(format!(
+                "{} cannot be opened: {e}; check that its folder exists and is writable",
+                options.url
+            ))
+        })?;
+        check_power_safety(&mut connection).await?;
+        MIGRATIONS.run(&mut connection).await.map_err(|e| {
+            StoreError::Invalid(format!(
+                "the tables of {} cannot be brought up to date: {e}; restore the file from a backup, or use the program version that wrote it",
+                options.url
+            ))
+        })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(connect.clone().read_only(true))
+            .await?;
+        let bell = Arc::new(Bell::default());
+        Ok(Self {
+            writer: Writer::spawn(connection, connect, bell.clone()),
+            readers,
+            bell,
+            clock: options.clock,
+            preview_url: options.preview_url,
+        })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+}
+
+fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|e| StoreError::Invalid(format!("{url:?} is not a database URL: {e}; write it as sqlite://FILE")))?;
+    Ok(options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(256))
+}
+
+/// SQLite takes any word for these settings and says nothing: read them back.
+async fn check_power_safety(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await?;
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
+    if synchronous != 2 || !journal.eq_ignore_ascii_case("wal") {
+        return Err(StoreError::Invalid(format!(
+            "the database is not power-safe (journal_mode {journal}, synchronous {synchronous}): it must be a file on a file system that supports WAL"
+        )));
+    }
+    connection.ping().await?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Crashes, leases and draining.
+
+use std::time::Duration;
+
+use seatrial_engine::{
+    ClaimRequest, Entry, Journal, JournalError, RunState, StepChange, StepKey, Transition, WorkerId,
+};
+use seatrial_store::views::AttemptOutcome;
+
+use crate::support::{Bench, run};
+
+fn claim_by(bench: &Bench, worker: &WorkerId, lease: Duration) -> ClaimRequest {
+    let now = bench.clock.now();
+    ClaimRequest {
+        worker: worker.clone(),
+        workflows: vec!["scripted".to_owned()],
+        limit: 10,
+        now,
+        lease_until: now + lease,
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_process_goes_on_at_the_step_it_was_in() {
+    let bench = Bench::new().await;
+    bench.script.hangs("two");
+    let worker = bench.worker("w");
+    let id = bench.start(run("a")).await;
+    bench.script.is_called("a/two").await;
+    worker.kill().await;
+    let after = bench.reopen().await;
+    after.script.on("two", |_| async { Ok("again".to_owned()) });
+    let worker = after.worker("w");
+    let done = after.reaches(id, RunState::Succeeded).await;
+    assert_eq!(after.script.calls(), ["a/one", "a/two", "a/two", "a/three"]);
+    let outcomes: Vec<_> = done.steps[1].attempts.iter().map(|attempt| attempt.outcome).collect();
+    assert_eq!(outcomes, [Some(AttemptOutcome::Interrupted), Some(AttemptOutcome::Succeeded)]);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn another_worker_takes_over_when_the_lease_has_expired_and_not_before() {
+    let (bench, clock) = Bench::with_manual_clock().await;
+    let (one, two) = (WorkerId::new("one"), WorkerId::new("two"));
+    let lease = Duration::from_secs(10);
+    bench.start(run("a")).await;
+    let first = bench.store.claim(&claim_by(&bench, &one, lease)).await.unwrap().runs.pop().expect("claimed");
+    clock.advance(Duration::from_millis(9_999));
+    let early = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap();
+    assert!(early.runs.is_empty());
+    assert_eq!(early.next_at, Some(bench.clock.now() + Duration::from_millis(1)));
+    clock.advance(Duration::from_millis(1));
+    let second = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap().runs.pop().expect("taken over");
+    assert_eq!(second.id, first.id);
+    assert!(second.epoch > first.epoch);
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_records_nothing() {
+    let (bench, clock) = Bench::with_manual_clock().await;
+    let (zombie, heir) = (WorkerId::new("zombie"), WorkerId::new("heir"));
+    let lease = Duration::from_secs(10);
+    let id = bench.start(run("a")).await;
+    let lost = bench.store.claim(&claim_by(&bench, &zombie, lease)).await.unwrap().runs.pop().unwrap();
+    clock.advance(Duration::from_secs(11));
+    bench.store.claim(&claim_by(&bench, &heir, lease)).await.unwrap().runs.pop().unwrap();
+    let now = bench.clock.now();
+    let entry = Entry {
+        run: id,
+        epoch: lost.epoch,
+        at: now,
+        lease_until: now + lease,
+        steps: vec![StepChange::Began {
+            key: StepKey { scope: String::new(), name: "one".into(), occurrence: 0 },
+            position: 0,
+            attempt: 1,
+            at: now,
+        }],
+        transition: Some(Transition::Succeeded(serde_json::json!([]))),
+    };
+    let refused = bench.store.record(entry).await.unwrap_err();
+    assert!(matches!(refused, JournalError::Fenced { .. }), "{refused}");
+    let run = bench.run(id).await;
+    assert_eq!((run.summary.state, run.steps.len()), (RunState::Running, 0));
+}
+
+#[tokio::test]
+async fn a_worker_told_to_stop_hands_its_runs_back_at_once() {
+    let bench = Bench::new().await;
+    bench.script.hangs("two");
+    let worker = bench.worker("one");
+    let id = bench.start(run("a")).await;
+    bench.script.is_called("a/two").await;
+    worker.drain().await;
+    assert_eq!(bench.run(id).await.summary.state, RunState::Waiting);
+    bench.script.on("two", |_| async { Ok("done elsewhere".to_owned()) });
+    let other = bench.worker("two");
+    bench.reaches(id, RunState::Succeeded).await;
+    assert_eq!(bench.script.count("a/one"), 1);
+    other.drain().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
+    let bench = Bench::new().await;
+    let id = bench.start(run("a")).await;
+    let again = bench.reopen().await;
+    assert_eq!(again.run(id).await.summary.state, RunState::Queued);
+}

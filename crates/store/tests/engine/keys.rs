@@ -1,0 +1,112 @@
+//! Deduplication ids and concurrency keys.
+
+use seatrial_engine::{Journal, JournalError, OnConflict, RunState};
+use seatrial_store::views::StepPhase;
+
+use crate::support::{Bench, run, within};
+
+#[tokio::test]
+async fn the_same_deduplication_id_returns_the_same_run() {
+    let bench = Bench::new().await;
+    let first = bench.store.start(run("a").deduplication("delivery-1")).await.unwrap();
+    let second = bench.store.start(run("a").deduplication("delivery-1")).await.unwrap();
+    assert!(first.fresh && !second.fresh);
+    assert_eq!(first.id, second.id);
+}
+
+#[tokio::test]
+async fn queued_runs_of_one_key_follow_one_another() {
+    let bench = Bench::new().await;
+    bench.script.hangs("two");
+    let worker = bench.worker("w");
+    let first = bench.start(run("a").key("k", OnConflict::Queue)).await;
+    let second = bench.start(run("b").key("k", OnConflict::Queue)).await;
+    let other = bench.start(run("c").key("other", OnConflict::Queue)).await;
+    bench.script.is_called("a/two").await;
+    bench.script.is_called("c/two").await;
+    assert_eq!(bench.run(second).await.summary.state, RunState::Queued);
+    bench.store.cancel(first, "enough", bench.clock.now()).await.unwrap();
+    bench.script.is_called("b/two").await;
+    assert_eq!(bench.run(first).await.summary.state, RunState::Cancelled);
+    assert_eq!(bench.run(other).await.summary.state, RunState::Running);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_taken_key_rejects() {
+    let bench = Bench::new().await;
+    bench.start(run("a").key("k", OnConflict::Queue)).await;
+    let refused = bench.store.start(run("b").key("k", OnConflict::Reject)).await.unwrap_err();
+    assert!(matches!(refused, JournalError::Illegal(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn the_newest_supersedes_and_begins_after_the_old_one_has_cleaned_up() {
+    let bench = Bench::new().await;
+    bench.script.hangs("two");
+    let worker = bench.worker("w");
+    let old = bench.start(run("old").key("k", OnConflict::Supersede)).await;
+    bench.script.is_called("old/two").await;
+    let dropped = bench.start(run("dropped").key("k", OnConflict::Supersede)).await;
+    let newest = bench.start(run("new").key("k", OnConflict::Supersede)).await;
+    bench.script.is_called("new/two").await;
+    let calls = bench.script.calls();
+    let clean_up = calls.iter().position(|call| call == "old/clean-up").expect("the old run cleans up");
+    let begin = calls.iter().position(|call| call == "new/one").unwrap();
+    assert!(clean_up < begin, "{calls:?}");
+    assert!(!calls.iter().any(|call| call.starts_with("dropped/")), "{calls:?}");
+    let old = bench.run(old).await;
+    assert_eq!(old.summary.state, RunState::Cancelled);
+    assert!(old.steps.iter().any(|step| step.scope == "cancelled" && step.status == StepPhase::Succeeded));
+    assert_eq!(bench.run(dropped).await.summary.state, RunState::Cancelled);
+    assert_eq!(bench.run(newest).await.summary.state, RunState::Running);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn a_run_parked_in_a_backoff_is_superseded_too() {
+    let (bench, _clock) = Bench::with_manual_clock().await;
+    bench.script.on("two", |_| async {
+        let kind = seatrial_engine::FailureKind::Transient { retry_after: Some(std::time::Duration::from_secs(600)) };
+        Err(seatrial_engine::Failure { kind, ..seatrial_engine::Failure::transient("busy") })
+    });
+    let worker = bench.worker("w");
+    let old = bench.start(run("old").key("k", OnConflict::Supersede)).await;
+    bench.reaches(old, RunState::Waiting).await;
+    bench.script.on("two", |_| async { Ok("fine".to_owned()) });
+    let newest = bench.start(run("new").key("k", OnConflict::Supersede)).await;
+    bench.reaches(newest, RunState::Succeeded).await;
+    assert_eq!(bench.run(old).await.summary.state, RunState::Cancelled);
+    assert_eq!(bench.script.count("old/two"), 1);
+    assert_eq!(bench.script.count("old/clean-up"), 1);
+    worker.kill().await;
+}
+
+#[tokio::test]
+async fn starts_at_the_same_time_leave_one_run_of_the_key() {
+    let bench = Bench::new().await;
+    let worker = bench.worker("w");
+    let mut starts = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let store = bench.store.clone();
+        starts.spawn(async move { store.start(run(&n.to_string()).key("k", OnConflict::Supersede)).await.unwrap().id });
+    }
+    let ids = within("the starts", starts.join_all()).await;
+    let mut ended = Vec::new();
+    for id in ids {
+        within("the run's end", async {
+            loop {
+                let state = bench.run(id).await.summary.state;
+                if state.is_final() {
+                    ended.push(state);
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    assert!(ended.iter().filter(|state| **state == RunState::Succeeded).count() >= 1, "{ended:?}");
+    assert!(ended.iter().all(|state| matches!(state, RunState::Succeeded | RunState::Cancelled)), "{ended:?}");
+    worker.drain().await;
+}

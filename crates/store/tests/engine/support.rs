@@ -1,0 +1,218 @@
+//! What the tests stand on: a store in a folder of its own, workers, and a workflow whose steps
+//! do as the test says.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::DateTime;
+use seatrial_engine::{
+    Backoff, Clock, Context, Failure, Journal, ManualClock, NewRun, Registry, RunId, RunState, SystemClock, Worker,
+    WorkerConfig, Workflow,
+};
+use seatrial_preview::naming::UrlTemplate;
+use seatrial_store::views::RunDetail;
+use seatrial_store::{Store, StoreOptions};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes longer unless it hangs.
+pub const HANGS: Duration = Duration::from_secs(20);
+
+/// A future that ends, or the test fails saying what hung.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(HANGS, future).await.unwrap_or_else(|_| panic!("hung: {what}"))
+}
+
+pub struct Bench {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub script: Script,
+    folder: Arc<TempDir>,
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock)).await
+    }
+
+    pub async fn with_manual_clock() -> (Self, ManualClock) {
+        let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        (Self::with_clock(Arc::new(clock.clone())).await, clock)
+    }
+
+    async fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let store = open(&folder, clock.clone()).await;
+        Self { store, clock, script: Script::default(), folder }
+    }
+
+    /// The same file, as a process that was restarted opens it.
+    pub async fn reopen(&self) -> Self {
+        let store = open(&self.folder, self.clock.clone()).await;
+        Self { store, clock: self.clock.clone(), script: self.script.clone(), folder: self.folder.clone() }
+    }
+
+    pub fn worker(&self, name: &str) -> Running {
+        let mut config = WorkerConfig::new(name);
+        config.grace = Duration::from_millis(200);
+        let registry = Registry::new().with(Scripted(self.script.clone()));
+        let stop = CancellationToken::new();
+        let worker = Worker::new(config, Arc::new(self.store.clone()), registry, self.clock.clone());
+        Running { stop: stop.clone(), task: tokio::spawn(worker.run(stop)) }
+    }
+
+    pub async fn start(&self, run: NewRun) -> RunId {
+        self.store.start(run).await.unwrap().id
+    }
+
+    pub async fn run(&self, id: RunId) -> RunDetail {
+        self.store.find_run(id).await.unwrap().expect("the run is there")
+    }
+
+    /// Waits for the state by the store's own events.
+    pub async fn reaches(&self, id: RunId, state: RunState) -> RunDetail {
+        let mut events = self.store.bell().subscribe();
+        within(&format!("run {id} becoming {}", state.as_str()), async {
+            loop {
+                let run = self.run(id).await;
+                if run.summary.state == state {
+                    return run;
+                }
+                assert!(!run.summary.state.is_final(), "the run ended as {:?}: {:?}", run.summary.state, run.summary);
+                // Lagging is fine: the run is looked at again.
+                let _ = tokio::time::timeout(Duration::from_millis(100), events.recv()).await;
+            }
+        })
+        .await
+    }
+}
+
+async fn open(folder: &TempDir, clock: Arc<dyn Clock>) -> Store {
+    Store::open(StoreOptions {
+        url: format!("sqlite://{}/runs.db", folder.path().display()),
+        preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
+        clock,
+    })
+    .await
+    .unwrap()
+}
+
+pub struct Running {
+    pub stop: CancellationToken,
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// As SIGTERM does.
+    pub async fn drain(self) {
+        self.stop.cancel();
+        within("the worker draining", self.task).await.unwrap();
+    }
+
+    /// As `kill -9` does: nothing is handed back.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+type Effect = Arc<dyn Fn(u32) -> Pin<Box<dyn Future<Output = Result<String, Failure>> + Send>> + Send + Sync>;
+
+/// What each step does, given how often it has been run, and how often that was.
+#[derive(Clone, Default)]
+pub struct Script {
+    effects: Arc<Mutex<HashMap<String, Effect>>>,
+    calls: Arc<Mutex<Vec<String>>>,
+    called: Arc<Notify>,
+}
+
+impl Script {
+    pub fn on<F, Fut>(&self, step: &str, effect: F)
+    where
+        F: Fn(u32) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, Failure>> + Send + 'static,
+    {
+        let effect: Effect = Arc::new(move |call| Box::pin(effect(call)));
+        self.effects.lock().unwrap().insert(step.to_owned(), effect);
+    }
+
+    pub fn hangs(&self, step: &str) {
+        self.on(step, |_| std::future::pending());
+    }
+
+    /// The calls so far, in order: `run input/step`.
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub fn count(&self, call: &str) -> usize {
+        self.calls().iter().filter(|made| *made == call).count()
+    }
+
+    pub async fn is_called(&self, call: &str) {
+        within(&format!("the call of {call}"), async {
+            loop {
+                let called = self.called.notified();
+                if self.count(call) > 0 {
+                    return;
+                }
+                called.await;
+            }
+        })
+        .await;
+    }
+
+    async fn call(&self, run: &str, step: &str) -> Result<String, Failure> {
+        let call = format!("{run}/{step}");
+        let number = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(call.clone());
+            u32::try_from(calls.iter().filter(|made| **made == call).count()).unwrap()
+        };
+        self.called.notify_waiters();
+        let effect = self.effects.lock().unwrap().get(step).cloned();
+        match effect {
+            Some(effect) => effect(number).await,
+            None => Ok(format!("{step} of {run}")),
+        }
+    }
+}
+
+/// Three steps, and a clean-up when it is cancelled.
+pub struct Scripted(pub Script);
+
+impl Workflow for Scripted {
+    const NAME: &'static str = "scripted";
+    const VERSION: u32 = 1;
+    const STEPS: &'static [&'static str] = &["one", "two", "three"];
+    type Input = String;
+    type Output = Vec<String>;
+
+    async fn run(&self, cx: Context, input: String) -> Result<Vec<String>, Failure> {
+        let Self(script) = self;
+        let story = async {
+            let mut results = Vec::new();
+            for step in Self::STEPS {
+                let backoff = Backoff { retries: 2, first: Duration::from_millis(1), max: Duration::from_millis(1) };
+                results.push(cx.step(step, || script.call(&input, step)).retry(backoff).await?);
+            }
+            Ok(results)
+        };
+        match story.await {
+            Err(cancelled) if Failure::is_cancelled(&cancelled) => {
+                let cx = cx.shielded("cancelled");
+                cx.step("clean-up", || script.call(&input, "clean-up")).await?;
+                Err(cancelled)
+            }
+            other => other,
+        }
+    }
+}
+
+pub fn run(input: &str) -> NewRun {
+    NewRun::of::<Scripted>(&input.to_owned()).unwrap()
+}

@@ -1,0 +1,121 @@
+//! `cargo xtask test`: every check, ring by ring.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::progress::seconds;
+use crate::stage::Stage;
+use crate::{chart, house, workspace};
+
+/// Every check that exists, ring by ring.
+#[derive(Args)]
+pub struct Test {
+    /// Only this ring; may be given several times.
+    #[arg(long)]
+    ring: Vec<Ring>,
+    /// A context of KUBECONFIG to use instead of the local cluster.
+    #[arg(long)]
+    context: Option<String>,
+    /// Arguments for the tests: a part of their names, `--nocapture`.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ring {
+    /// Formatting, lints, import directions, licences, unused dependencies, links in the docs.
+    House,
+    /// Pure logic and outward text.
+    Unit,
+    /// The engine's promises on the real store.
+    Engine,
+    /// The GitHub adapter against the stand-in, and the stand-in against GitHub's own description.
+    Github,
+    /// REST, MCP, webhooks, pages and the gateway on a served program.
+    Surface,
+    /// The charts: lint and templates.
+    Chart,
+    /// The adapters on the real cluster with only Seatrial's own permissions.
+    Adapters,
+    /// The whole program, as people on a pull request see it.
+    Cluster,
+}
+
+impl Ring {
+    fn needs_cluster(self) -> bool {
+        matches!(self, Self::Adapters | Self::Cluster)
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+pub fn run(test: &Test) -> Result<ExitCode> {
+    let rings: Vec<Ring> = if test.ring.is_empty() { Ring::value_variants().to_vec() } else { test.ring.clone() };
+    let mut build = workspace::cargo("build");
+    build.arg("--all-targets");
+    let stage = if rings.iter().any(|ring| ring.needs_cluster()) {
+        Some(Stage::set(test.context.clone(), &mut build)?)
+    } else {
+        None
+    };
+    let mut results = Vec::new();
+    for ring in rings {
+        println!("\n━━━ ring {} ━━━", ring.name());
+        let begun = Instant::now();
+        let outcome = run_ring(ring, stage.as_ref(), &test.arguments);
+        if let Err(error) = &outcome {
+            eprintln!("ring {}: {error:#}", ring.name());
+        }
+        results.push((ring, outcome.is_ok(), begun.elapsed()));
+    }
+    Ok(summarise(&results))
+}
+
+fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<()> {
+    match ring {
+        Ring::House => house::check(),
+        Ring::Unit => {
+            test(&["--lib", "--bins"], None, arguments)?;
+            test(&["--doc"], None, arguments)
+        }
+        Ring::Engine => test(&["--test", "engine"], None, arguments),
+        Ring::Github => {
+            test(&["--test", "standin", "--test", "adapter", "--test", "webhooks"], None, arguments)?;
+            workspace::show(workspace::plain_cargo("run").args(["-p", "seatrial-github-standin", "--bin", "judge"]))
+        }
+        Ring::Surface => test(&["--test", "surface"], None, arguments),
+        Ring::Chart => chart::check(),
+        Ring::Adapters => {
+            let Some(stage) = stage else { bail!("the ring needs a cluster") };
+            test(&["--test", "real"], Some(stage), arguments)
+        }
+        Ring::Cluster => {
+            let Some(stage) = stage else { bail!("the ring needs a cluster") };
+            test(&["--test", "e2e"], Some(stage), arguments)
+        }
+    }
+}
+
+fn test(choice: &[&str], stage: Option<&Stage>, arguments: &[String]) -> Result<()> {
+    let mut command = workspace::cargo("test");
+    command.args(choice);
+    if let Some(stage) = stage {
+        stage.describe(&mut command);
+    }
+    workspace::show(command.arg("--").args(arguments))
+}
+
+fn summarise(results: &[(Ring, bool, Duration)]) -> ExitCode {
+    println!();
+    for (ring, passed, took) in results {
+        println!("{} {:<9} {:>8}", if *passed { "✓" } else { "✗" }, ring.name(), seconds(*took));
+    }
+    let passed = results.iter().filter(|(_, passed, _)| *passed).count();
+    println!("\nrings: {passed} passed, {} failed", results.len() - passed);
+    if passed == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

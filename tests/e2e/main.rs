@@ -1,0 +1,2 @@
+//! The whole program, as the people on a pull request see it: a real Kubernetes, real Helm, and
+//! the stand-in for GitHub. `cargo xtask test --ring cluster` prepares what they need.

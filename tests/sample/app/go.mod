@@ -1,0 +1,3 @@
+module seatrial.dev/tests/sample/app
+
+go 1.25.0

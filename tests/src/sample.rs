@@ -1,0 +1,73 @@
+//! The repository of a world: the sample application's chart and settings, and changes to them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use seatrial_github_standin::{FileContent, Files, files_of};
+
+/// The settings of `acme/shop`: the chart in the repository, the commit's own image, and a health
+/// check. `more` follows; a key of it must not be one of these.
+pub fn settings(image: &str, more: &str) -> String {
+    format!(
+        "version: 1\nchart: {{ path: chart }}\nimage: {{ repository: {image} }}\nvalues: {{ number: \"{{number}}\", host: \"{{host}}\" }}\n{}{more}",
+        if more.contains("health:") { "" } else { "health: { path: /healthz }\n" },
+    )
+}
+
+/// The files on `main`.
+pub(crate) fn repository(settings: Option<&str>) -> Result<Files> {
+    let mut files: Files =
+        files_of(&folder().join("chart"))?.into_iter().map(|(path, content)| (format!("chart/{path}"), content)).collect();
+    files.insert("README.md".to_owned(), "# Shop\n".into());
+    if let Some(settings) = settings {
+        files.insert(".seatrial.yaml".to_owned(), settings.into());
+    }
+    Ok(files)
+}
+
+/// What a commit changes, and whether its image was built.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub(crate) files: Files,
+    pub(crate) has_image: bool,
+}
+
+impl Change {
+    /// A page of the application; nothing that matters to Kubernetes but the commit.
+    pub fn page(text: &str) -> Self {
+        let files = Files::from([("page.html".to_owned(), FileContent::from(text))]);
+        Self { files, has_image: true }
+    }
+
+    /// The chart's own values, with some that differ: `("crash", "true")`.
+    ///
+    /// # Panics
+    /// When the sample's chart has no such value.
+    pub fn values(values: &[(&str, &str)]) -> Self {
+        let file = folder().join("chart/values.yaml");
+        let mut text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for (key, value) in values {
+            let line = text.lines().find(|line| line.starts_with(&format!("{key}:")));
+            let line = line.unwrap_or_else(|| panic!("the sample's chart has no value {key}")).to_owned();
+            text = text.replace(&line, &format!("{key}: {value}"));
+        }
+        Self { files: Files::from([("chart/values.yaml".to_owned(), text.into())]), has_image: true }
+    }
+
+    #[must_use]
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.insert(path.to_owned(), content.into());
+        self
+    }
+
+    /// The build of the commit's image failed, or has not ended.
+    #[must_use]
+    pub fn without_image(mut self) -> Self {
+        self.has_image = false;
+        self
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sample")
+}

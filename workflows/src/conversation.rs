@@ -1,0 +1,219 @@
+//! What a run says on the pull request: the one comment, the deployment and the commit status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seatrial_engine::{Context, StepTime};
+use seatrial_preview::comment::{self, CommentState, CommentView, StepLine, StepLineState};
+use seatrial_preview::environment::Environment;
+use seatrial_preview::ports::{DeploymentState, DeploymentStatus, Fact, NewDeployment};
+use seatrial_preview::{CommentId, DeploymentId, Error, HeadSha, Result};
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::World;
+
+/// The comment is edited at most this often while steps run; GitHub limits how much is written.
+const EDIT_EVERY: Duration = Duration::from_secs(2);
+/// GitHub may be slow; a run that only wants to show its progress does not wait longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One environment's talk about one commit.
+#[derive(Clone)]
+pub(crate) struct Conversation {
+    world: World,
+    environment: Environment,
+    sha: HeadSha,
+}
+
+impl Conversation {
+    pub(crate) fn new(world: &World, environment: &Environment, sha: &HeadSha) -> Self {
+        Self { world: world.clone(), environment: environment.clone(), sha: sha.clone() }
+    }
+
+    fn admin_url(&self) -> Option<String> {
+        let base = self.world.links.public_url.as_ref()?;
+        Some(format!("{base}/previews/{}", self.environment.id))
+    }
+
+    fn text(&self, cx: &Context, state: &CommentState) -> String {
+        comment::render(&CommentView {
+            at: self.environment.at.clone(),
+            sha: Some(self.sha.clone()),
+            admin_url: self.admin_url(),
+            updated_at: cx.now(),
+            state: state.clone(),
+        })
+    }
+
+    /// Says `state` in the one comment: the one remembered, else the one that bears our marker
+    /// (its creation's answer may have been lost), else a new one.
+    pub(crate) async fn comment(&self, cx: &Context, state: &CommentState) -> Result<CommentId> {
+        let World { forge, environments, .. } = &self.world;
+        let (at, id) = (&self.environment.at, self.environment.id);
+        let body = self.text(cx, state);
+        let known = environments.find(at).await?.and_then(|environment| environment.comment);
+        if let Some(known) = known {
+            match forge.update_comment(&at.repository, known, &body).await {
+                Ok(()) => return Ok(known),
+                Err(e) if e.is_not_found() => environments.remember(id, Fact::Comment(None)).await?,
+                Err(e) => return Err(e),
+            }
+        }
+        let comment = match forge.find_comment(at, &comment::marker(at)).await? {
+            Some(found) => {
+                forge.update_comment(&at.repository, found, &body).await?;
+                found
+            }
+            None => forge.create_comment(at, &body).await?,
+        };
+        environments.remember(id, Fact::Comment(Some(comment))).await?;
+        Ok(comment)
+    }
+
+    /// The commit status that goes with `state`.
+    pub(crate) async fn commit_status(&self, state: &CommentState) -> Result<()> {
+        let mut status = comment::commit_status(state);
+        status.target_url = match state {
+            CommentState::Ready { url, .. } => Some(url.clone()),
+            _ => self.admin_url(),
+        };
+        self.world.forge.set_commit_status(&self.environment.at.repository, &self.sha, &status).await
+    }
+
+    /// The GitHub deployment of this commit, made if it is not there.
+    pub(crate) async fn ensure_deployment(&self) -> Result<DeploymentId> {
+        let deployment = NewDeployment {
+            repository: self.environment.at.repository.clone(),
+            sha: self.sha.clone(),
+            environment: self.environment.namespace.to_string(),
+            description: format!("Preview of pull request {}", self.environment.at.number),
+        };
+        let id = self.world.forge.ensure_deployment(&deployment).await?;
+        self.world.environments.remember(self.environment.id, Fact::Deployment(id)).await?;
+        Ok(id)
+    }
+
+    /// The deployment's status that goes with `state`.
+    pub(crate) async fn deployment_status(&self, state: &CommentState) -> Result<()> {
+        let url = Some(self.environment.url.as_str());
+        let Some(status) = comment::deployment_status(state, url, self.admin_url().as_deref()) else {
+            return Ok(());
+        };
+        let deployment = self.ensure_deployment().await?;
+        self.world.forge.set_deployment_status(&self.environment.at.repository, deployment, &status).await
+    }
+
+    /// Everything that says `state`: comment, deployment and commit status, at the same time.
+    /// Repeatable; an error names the first thing that could not be said.
+    pub(crate) async fn say(&self, cx: &Context, state: &CommentState) -> Result<()> {
+        let (comment, deployment, status) =
+            tokio::join!(self.comment(cx, state), self.deployment_status(state), self.commit_status(state));
+        comment?;
+        deployment?;
+        status
+    }
+
+    /// As [`Conversation::say`], but GitHub's trouble is only noted: the work goes on, and a later
+    /// word catches up.
+    pub(crate) async fn try_say(&self, cx: &Context, state: &CommentState) {
+        let said = tokio::time::timeout(PATIENCE, self.say(cx, state)).await;
+        note("said on the pull request", said);
+    }
+
+    /// Ends the environment's deployment on GitHub; one that was never made, or is gone, is fine.
+    pub(crate) async fn end_deployment(&self, description: &str) -> Result<()> {
+        let at = &self.environment.at;
+        let known = self.world.environments.find(at).await?.and_then(|environment| environment.deployment);
+        let Some(deployment) = known else { return Ok(()) };
+        let status = DeploymentStatus {
+            state: DeploymentState::Inactive,
+            description: description.to_owned(),
+            environment_url: None,
+            log_url: self.admin_url(),
+        };
+        match self.world.forge.set_deployment_status(&at.repository, deployment, &status).await {
+            Err(e) if e.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Keeps the comment current while the run's steps go on, until [`Live::stop`].
+    pub(crate) fn keep_current<F>(&self, cx: &Context, state: F) -> Live
+    where
+        F: Fn(&[StepTime], Option<String>) -> CommentState + Send + 'static,
+    {
+        let (conversation, cx) = (self.clone(), cx.clone());
+        let stop = Arc::new(tokio::sync::Notify::new());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut changes = cx.changes();
+            loop {
+                tokio::select! {
+                    () = stopped.notified() => return,
+                    changed = changes.changed() => if changed.is_err() { return },
+                }
+                let state = state(&cx.timeline(), changes.borrow_and_update().clone());
+                // Not interrupted by the stop: an edit on its way must not overtake the next.
+                let edited = tokio::time::timeout(PATIENCE, conversation.comment(&cx, &state)).await;
+                note("shown in the comment", edited.map(|edited| edited.map(|_| ())));
+                tokio::select! {
+                    () = stopped.notified() => return,
+                    () = tokio::time::sleep(EDIT_EVERY) => {}
+                }
+            }
+        });
+        Live { stop, task: Some(task) }
+    }
+}
+
+fn note(what: &str, outcome: std::result::Result<Result<(), Error>, tokio::time::error::Elapsed>) {
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => warn!(error = %e, "could not be {what}; the work goes on"),
+        Err(_) => warn!("could not be {what} in time; the work goes on"),
+    }
+}
+
+/// The comment's upkeep in the background; dropped, it ends where it is.
+pub(crate) struct Live {
+    stop: Arc<tokio::sync::Notify>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Live {
+    /// Returns when no edit is on its way any more.
+    pub(crate) async fn stop(mut self) {
+        self.stop.notify_one();
+        if let Some(task) = self.task.take()
+            && let Err(e) = task.await
+        {
+            warn!(error = %e, "the comment's upkeep ended in a mistake of the program");
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// The steps of `plan` as the comment's table shows them.
+pub(crate) fn step_lines(plan: &[&str], timeline: &[StepTime]) -> Vec<StepLine> {
+    plan.iter()
+        .map(|name| {
+            let time = timeline.iter().find(|step| step.key.scope.is_empty() && step.key.name == *name);
+            let state = match time {
+                None => StepLineState::Pending,
+                Some(step) if step.failed => StepLineState::Failed,
+                Some(step) if step.finished_at.is_some() => StepLineState::Done,
+                Some(_) => StepLineState::Running,
+            };
+            let took = time.and_then(|step| (step.finished_at? - step.started_at).to_std().ok());
+            StepLine { name: (*name).to_owned(), state, took }
+        })
+        .collect()
+}

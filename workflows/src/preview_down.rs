@@ -1,0 +1,202 @@
+//! A preview goes away, and the receipt says so.
+
+use std::time::Duration;
+
+use seatrial_engine::{Backoff, Context, Failure, Workflow};
+use seatrial_preview::PullRequestRef;
+use seatrial_preview::comment::CommentState;
+use seatrial_preview::environment::{Environment, Receipt};
+use seatrial_preview::ports::Fact;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::World;
+use crate::conversation::{Conversation, step_lines};
+use crate::failures::{diagnosis, failure};
+use crate::preview_up::{RELEASE, UNTIL_GITHUB_IS_BACK};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Input {
+    pub at: PullRequestRef,
+    /// `closed`, `merged`, `manual`: what started it.
+    pub trigger: String,
+}
+
+/// How a teardown ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The pull request never had an environment.
+    Nothing,
+    Deleted {
+        receipt: Receipt,
+    },
+}
+
+/// What was there before the teardown began.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Found {
+    contents: Vec<String>,
+    release_uninstalled: bool,
+}
+
+/// A cluster that was away may come back: it is asked again for about an hour.
+const PATIENT: Backoff = Backoff { retries: 20, first: Duration::from_secs(1), max: Duration::from_secs(300) };
+/// After this long something holds the namespace, and people are told what (FR-008: 5 minutes).
+const TERMINATION: Duration = Duration::from_secs(240);
+
+pub struct PreviewDown {
+    world: World,
+}
+
+impl PreviewDown {
+    pub fn new(world: World) -> Self {
+        Self { world }
+    }
+}
+
+impl Workflow for PreviewDown {
+    const NAME: &'static str = "preview_down";
+    const VERSION: u32 = 1;
+    const STEPS: &'static [&'static str] = &["announce", "uninstall", "delete", "gone", "report"];
+    type Input = Input;
+    type Output = Outcome;
+
+    async fn run(&self, cx: Context, input: Input) -> Result<Outcome, Failure> {
+        let found = cx.step("announce", || self.announce(&cx, &input.at)).retry(PATIENT).await?;
+        let Some(environment) = found else { return Ok(Outcome::Nothing) };
+        let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
+        match self.remove(&cx, &environment).await {
+            Ok(receipt) => {
+                cx.step("report", || self.report(&cx, &conversation, &environment, &receipt))
+                    .retry(UNTIL_GITHUB_IS_BACK)
+                    .await?;
+                Ok(Outcome::Deleted { receipt })
+            }
+            // Reopened: the new run takes over where this one stopped.
+            Err(cancelled) if cancelled.is_cancelled() => Err(cancelled),
+            Err(failed) => {
+                let cx = cx.scope("failed");
+                cx.step("report", || self.report_failure(&cx, &conversation, &environment, &failed))
+                    .retry(UNTIL_GITHUB_IS_BACK)
+                    .await?;
+                Err(failed)
+            }
+        }
+    }
+}
+
+impl PreviewDown {
+    async fn announce(&self, cx: &Context, at: &PullRequestRef) -> Result<Option<Environment>, Failure> {
+        let Some(environment) = self.world.environments.find(at).await.map_err(failure)? else { return Ok(None) };
+        // Where nothing was deployed the comment says why, and goes on saying so.
+        if environment.refusal.is_none() {
+            let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
+            let steps = step_lines(Self::STEPS, &cx.timeline());
+            let said = tokio::time::timeout(Duration::from_secs(10), async {
+                conversation.comment(cx, &CommentState::Deleting { steps }).await
+            });
+            if let Ok(Err(e)) = said.await {
+                warn!(error = %e, "the teardown could not be announced; it goes on");
+            }
+        }
+        Ok(Some(environment))
+    }
+
+    /// From whatever is there to a namespace that is verified gone.
+    async fn remove(&self, cx: &Context, environment: &Environment) -> Result<Receipt, Failure> {
+        let found = cx.step("uninstall", || self.uninstall(environment)).retry(PATIENT).await?;
+        let ours = cx.step("delete", || self.delete_namespace(environment)).retry(PATIENT).await?;
+        cx.step("gone", || self.await_gone(cx, environment, ours, &found)).retry(PATIENT).await
+    }
+
+    /// Uninstalls the release, so that its hooks run and what it made outside its namespace goes
+    /// too. What Helm cannot do must not keep the namespace alive.
+    async fn uninstall(&self, environment: &Environment) -> Result<Found, Failure> {
+        let World { cluster, releases, .. } = &self.world;
+        let namespace = &environment.namespace;
+        let contents = match cluster.list_contents(namespace).await {
+            Ok(contents) => contents,
+            Err(e) if e.is_transient() => return Err(failure(e)),
+            // No namespace, or one that is not ours to look into.
+            Err(_) => return Ok(Found { contents: Vec::new(), release_uninstalled: false }),
+        };
+        let uninstalled = async {
+            let access = cluster.helm_access(namespace).await?;
+            releases.uninstall(namespace, &access, RELEASE).await
+        };
+        let release_uninstalled = match uninstalled.await {
+            Ok(uninstalled) => uninstalled,
+            Err(e) if e.is_transient() => return Err(failure(e)),
+            Err(e) => {
+                warn!(error = %e, "Helm could not uninstall the release; its namespace is deleted all the same");
+                false
+            }
+        };
+        Ok(Found { contents, release_uninstalled })
+    }
+
+    /// Says whether the namespace is this pull request's; one that is not stays untouched.
+    async fn delete_namespace(&self, environment: &Environment) -> Result<bool, Failure> {
+        match self.world.cluster.delete_namespace(&environment.namespace, &environment.at).await {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_not_found() => Ok(true),
+            Err(e) if e.kind == seatrial_preview::ErrorKind::Conflict => Ok(false),
+            Err(e) => Err(failure(e)),
+        }
+    }
+
+    async fn await_gone(
+        &self,
+        cx: &Context,
+        environment: &Environment,
+        ours: bool,
+        found: &Found,
+    ) -> Result<Receipt, Failure> {
+        if ours {
+            self.world.cluster.await_namespace_gone(&environment.namespace, TERMINATION).await.map_err(failure)?;
+        }
+        let now = cx.now();
+        Ok(Receipt {
+            namespace: environment.namespace.clone(),
+            removed: found.contents.clone(),
+            release_uninstalled: found.release_uninstalled,
+            verified_gone_at: now,
+            took_ms: u64::try_from((now - cx.started_at()).num_milliseconds()).unwrap_or_default(),
+        })
+    }
+
+    async fn report(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        environment: &Environment,
+        receipt: &Receipt,
+    ) -> Result<(), Failure> {
+        let deleted = Fact::Deleted(receipt.clone());
+        self.world.environments.remember(environment.id, deleted).await.map_err(failure)?;
+        if environment.refusal.is_some() {
+            return Ok(());
+        }
+        conversation.end_deployment("The preview was deleted").await.map_err(failure)?;
+        conversation.comment(cx, &CommentState::Deleted { receipt: receipt.clone() }).await.map_err(failure)?;
+        Ok(())
+    }
+
+    async fn report_failure(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        environment: &Environment,
+        failed: &Failure,
+    ) -> Result<(), Failure> {
+        let timeline = cx.timeline();
+        let step = timeline.iter().find(|step| step.failed).map_or("delete", |step| step.key.name.as_str());
+        let diagnosis = diagnosis(step, failed);
+        self.world.environments.remember(environment.id, Fact::Failed(diagnosis.clone())).await.map_err(failure)?;
+        let state =
+            CommentState::Failed { step: step.to_owned(), diagnosis, steps: step_lines(Self::STEPS, &timeline) };
+        conversation.comment(cx, &state).await.map_err(failure)?;
+        Ok(())
+    }
+}

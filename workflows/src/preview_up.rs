@@ -1,0 +1,386 @@
+//! A pull request gets its preview.
+
+use std::time::Duration;
+
+use seatrial_engine::{Backoff, Context, Failure, StepTime, Workflow};
+use seatrial_preview::comment::{self, CommentState, StepLine, StepLineState};
+use seatrial_preview::environment::Environment;
+use seatrial_preview::failure::{Diagnosis, Reason};
+use seatrial_preview::ports::{Fact, NamespaceSpec, Rollout};
+use seatrial_preview::pull_request::PullRequest;
+use seatrial_preview::release::{Release, ReleaseSpec};
+use seatrial_preview::settings::{self, Admission, Computed, Refusal, Settings};
+use seatrial_preview::{Error, PullRequestRef, Result as PortResult};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::World;
+use crate::conversation::{Conversation, step_lines};
+use crate::failures::{diagnosis, failure};
+use crate::health::{Health, check_health};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Input {
+    pub at: PullRequestRef,
+    /// The pull request as the event described it; used when GitHub cannot be asked.
+    pub seen: Option<PullRequest>,
+    /// `opened`, `synchronize`, `manual`: what started it.
+    pub trigger: String,
+}
+
+/// How a run that did not fail ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Live { url: String },
+    Refused { refusal: Refusal },
+}
+
+/// What `admit` found: nothing of it changes while the run lasts, whatever is pushed meanwhile.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Admitted {
+    pull_request: PullRequest,
+    environment: Environment,
+    /// The base branch's `.seatrial.yaml`.
+    settings: Option<String>,
+    admission: Admission,
+}
+
+/// What `configure` made of the settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Plan {
+    settings: Settings,
+    release: ReleaseSpec,
+}
+
+/// Kubernetes' and GitHub's hiccups: 3 retries with exponential backoff (FR-011).
+const RETRIES: Backoff = Backoff::transient(3);
+/// The preview is live whether GitHub can be told or not: it is told when it is back.
+pub(crate) const UNTIL_GITHUB_IS_BACK: Backoff =
+    Backoff { retries: 40, first: Duration::from_secs(2), max: Duration::from_secs(300) };
+
+pub struct PreviewUp {
+    world: World,
+}
+
+impl PreviewUp {
+    pub fn new(world: World) -> Self {
+        Self { world }
+    }
+}
+
+impl Workflow for PreviewUp {
+    const NAME: &'static str = "preview_up";
+    const VERSION: u32 = 1;
+    const STEPS: &'static [&'static str] =
+        &["admit", "announce", "configure", "namespace", "policies", "release", "rollout", "health", "report"];
+    type Input = Input;
+    type Output = Outcome;
+
+    async fn run(&self, cx: Context, input: Input) -> Result<Outcome, Failure> {
+        let admitted = cx.step("admit", || self.admit(&input)).retry(RETRIES).await?;
+        let conversation = Conversation::new(&self.world, &admitted.environment, &admitted.pull_request.head.sha);
+        if let Admission::Refuse(refusal) = &admitted.admission {
+            cx.step("refuse", || self.refuse(&cx, &conversation, &admitted, refusal))
+                .retry(UNTIL_GITHUB_IS_BACK)
+                .await?;
+            return Ok(Outcome::Refused { refusal: refusal.clone() });
+        }
+        cx.step("announce", || self.announce(&cx, &conversation, &admitted)).retry(RETRIES).await?;
+
+        let live = conversation.keep_current(&cx, deploying(&admitted.environment));
+        let deployed = self.deploy(&cx, &admitted).await;
+        live.stop().await;
+
+        match deployed {
+            Ok(notes) => {
+                let ready = CommentState::Ready {
+                    url: admitted.environment.url.clone(),
+                    took: (cx.timeline().iter().filter_map(|step| step.finished_at).max().unwrap_or(cx.started_at())
+                        - cx.started_at())
+                    .to_std()
+                    .unwrap_or_default(),
+                    steps: step_lines(&Self::STEPS[..Self::STEPS.len() - 1], &cx.timeline()),
+                    notes,
+                };
+                cx.step("report", || self.report(&cx, &conversation, &admitted, &ready))
+                    .retry(UNTIL_GITHUB_IS_BACK)
+                    .await?;
+                Ok(Outcome::Live { url: admitted.environment.url.clone() })
+            }
+            Err(cancelled) if cancelled.is_cancelled() => {
+                let cx = cx.shielded("cancelled");
+                cx.step("withdraw", || self.withdraw(&cx, &conversation, &cancelled)).await?;
+                Err(cancelled)
+            }
+            Err(failed) => {
+                // A push that comes now need not wait for this: it is cancelled like any step.
+                let cx = cx.scope("failed");
+                cx.step("snapshot", || self.take_snapshot(&cx, &admitted.environment, &failed)).await?;
+                cx.step("report", || self.report_failure(&cx, &conversation, &admitted.environment, &failed))
+                    .retry(UNTIL_GITHUB_IS_BACK)
+                    .await?;
+                Err(failed)
+            }
+        }
+    }
+}
+
+impl PreviewUp {
+    /// From the settings to an application that answers. Returns what is worth a note.
+    async fn deploy(&self, cx: &Context, admitted: &Admitted) -> Result<Vec<String>, Failure> {
+        let environment = &admitted.environment;
+        let plan = cx.step("configure", || async { configure(admitted).map_err(failure) }).await?;
+        cx.step("namespace", || self.ensure_namespace(environment, &plan)).retry(RETRIES).await?;
+        cx.step("policies", || self.apply_policies(environment, &plan)).retry(RETRIES).await?;
+        let release = cx.step("release", || self.release(environment, admitted, &plan)).retry(RETRIES).await?;
+        cx.step("rollout", || self.await_rollout(cx, environment, &plan)).retry(RETRIES).await?;
+        let health = cx
+            .step("health", || check_health(&self.world, cx, environment, &plan.settings.health))
+            .retry(RETRIES)
+            .await?;
+        Ok(notes(&release, &health))
+    }
+
+    /// Asks GitHub for the pull request as it is now, so that the newest commit wins whatever
+    /// order events arrive in, and for the settings of its base branch.
+    async fn admit(&self, input: &Input) -> Result<Admitted, Failure> {
+        let World { forge, environments, .. } = &self.world;
+        let pull_request = match (forge.load_pull_request(&input.at).await, &input.seen) {
+            (Ok(loaded), _) => loaded,
+            (Err(e), Some(seen)) if e.is_transient() => {
+                warn!(error = %e, "GitHub cannot be asked for the pull request; going on with what the event said");
+                seen.clone()
+            }
+            (Err(e), _) => return Err(failure(e)),
+        };
+        let settings = forge
+            .find_file(&input.at.repository, &pull_request.base.branch, settings::FILE_NAME)
+            .await
+            .map_err(failure)?;
+        let environment = environments.ensure(&pull_request).await.map_err(failure)?;
+        environments.remember(environment.id, Fact::Requested(pull_request.head.sha.clone())).await.map_err(failure)?;
+        let admission = match settings.as_deref().map(settings::parse) {
+            None => Admission::Refuse(Refusal::Unconfigured),
+            Some(Ok(settings)) => settings::admit(&pull_request, &settings),
+            // `configure` says what is wrong with them; a fork is not told about settings.
+            Some(Err(_)) if pull_request.is_from_fork() => Admission::Refuse(Refusal::Fork),
+            Some(Err(_)) => Admission::Deploy,
+        };
+        Ok(Admitted { pull_request, environment, settings, admission })
+    }
+
+    /// Says why there is no preview. A bot's pull request in a repository that is not set up is
+    /// not worth a comment to anybody.
+    async fn refuse(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        admitted: &Admitted,
+        refusal: &Refusal,
+    ) -> Result<(), Failure> {
+        let unconfigured = *refusal == Refusal::Unconfigured;
+        let state = if unconfigured {
+            CommentState::Unconfigured { docs_url: self.world.links.docs_url.clone() }
+        } else {
+            CommentState::Refused { refusal: refusal.clone() }
+        };
+        if !(unconfigured && admitted.pull_request.author_is_bot) {
+            conversation.comment(cx, &state).await.map_err(failure)?;
+        }
+        let reason = comment::commit_status(&state).description;
+        self.world.environments.remember(admitted.environment.id, Fact::Refused(reason)).await.map_err(failure)
+    }
+
+    async fn announce(&self, cx: &Context, conversation: &Conversation, admitted: &Admitted) -> Result<(), Failure> {
+        let state = deploying(&admitted.environment)(&cx.timeline(), None);
+        conversation.try_say(cx, &state).await;
+        Ok(())
+    }
+
+    async fn ensure_namespace(&self, environment: &Environment, plan: &Plan) -> Result<(), Failure> {
+        let namespace = NamespaceSpec {
+            name: environment.namespace.clone(),
+            at: environment.at.clone(),
+            environment: environment.id,
+            pod_security: plan.settings.pod_security(),
+        };
+        self.world.cluster.ensure_namespace(&namespace).await.map_err(failure)
+    }
+
+    async fn apply_policies(&self, environment: &Environment, plan: &Plan) -> Result<(), Failure> {
+        self.world.cluster.apply_policies(&environment.namespace, &plan.settings.policies()).await.map_err(failure)
+    }
+
+    async fn release(&self, environment: &Environment, admitted: &Admitted, plan: &Plan) -> Result<Release, Failure> {
+        let World { cluster, forge, releases, .. } = &self.world;
+        let source = async {
+            if !plan.settings.needs_source() {
+                return Ok(None);
+            }
+            let sha = &admitted.pull_request.head.sha;
+            forge.download_source(&environment.at.repository, sha).await.map(Some)
+        };
+        let (access, source) =
+            tokio::try_join!(cluster.helm_access(&environment.namespace), source).map_err(failure)?;
+        releases.install(&environment.namespace, &access, &plan.release, source).await.map_err(failure)
+    }
+
+    async fn await_rollout(&self, cx: &Context, environment: &Environment, plan: &Plan) -> Result<Rollout, Failure> {
+        let progress = {
+            let cx = cx.clone();
+            std::sync::Arc::new(move |text| cx.progress(text))
+        };
+        let (cluster, namespace) = (&self.world.cluster, &environment.namespace);
+        let limit = plan.settings.rollout.timeout;
+        let rollout = cluster.await_rollout(namespace, &plan.release.name, progress);
+        match tokio::time::timeout(limit, rollout).await {
+            Ok(outcome) => outcome.map_err(failure),
+            Err(_) => {
+                let known = cluster.diagnose(namespace).await.map_err(failure)?;
+                Err(failure(Error::diagnosed(known.unwrap_or_else(|| Diagnosis {
+                    reason: Reason::RolloutTimeout,
+                    culprit: format!("release \"{}\"", plan.release.name),
+                    summary: format!("The workloads were not ready within {limit:?}."),
+                    advice: "Look at the pods and their logs; raise `rollout.timeout` in .seatrial.yaml if they only need longer.".to_owned(),
+                    evidence: Vec::new(),
+                }))))
+            }
+        }
+    }
+
+    async fn report(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        admitted: &Admitted,
+        ready: &CommentState,
+    ) -> Result<(), Failure> {
+        // First what needs no GitHub: from here on the gateway serves this commit.
+        let live = Fact::Live(admitted.pull_request.head.sha.clone());
+        self.world.environments.remember(admitted.environment.id, live).await.map_err(failure)?;
+        conversation.say(cx, ready).await.map_err(failure)
+    }
+
+    /// The newer run speaks for the pull request; only this commit's own marks are taken back.
+    /// A run that a person cancelled has no successor and says so.
+    async fn withdraw(&self, cx: &Context, conversation: &Conversation, cancelled: &Failure) -> Result<(), Failure> {
+        if cancelled.message.starts_with("superseded") {
+            let ended = conversation.end_deployment("Superseded by a newer event");
+            if let Ok(Err(e)) = tokio::time::timeout(Duration::from_secs(5), ended).await {
+                warn!(error = %e, "the superseded deployment could not be ended on GitHub");
+            }
+            return Ok(());
+        }
+        let state = CommentState::Failed {
+            step: current_step(cx),
+            diagnosis: Diagnosis {
+                reason: Reason::Other,
+                culprit: "this deployment".to_owned(),
+                summary: format!("The deployment was cancelled: {}.", cancelled.message),
+                advice: "Push, or retry it, to deploy again.".to_owned(),
+                evidence: Vec::new(),
+            },
+            steps: stopped_lines(cx),
+        };
+        conversation.try_say(cx, &state).await;
+        Ok(())
+    }
+
+    /// Keeps what is to be seen of the failure. What cannot be seen must not hide the failure.
+    async fn take_snapshot(&self, cx: &Context, environment: &Environment, failed: &Failure) -> Result<(), Failure> {
+        let step = current_step(cx);
+        let snapshot = async {
+            let mut snapshot = self.world.cluster.snapshot(&environment.namespace).await?;
+            snapshot.diagnosis = Some(diagnosis(&step, failed));
+            snapshot.step = step;
+            self.world.environments.keep_snapshot(environment.id, cx.run_id().0, &snapshot).await
+        };
+        let taken: PortResult<()> = match tokio::time::timeout(Duration::from_secs(15), snapshot).await {
+            Ok(taken) => taken,
+            Err(_) => Err(Error::transient("the cluster did not answer within 15 s")),
+        };
+        if let Err(e) = taken
+            && !e.is_not_found()
+        {
+            warn!(error = %e, "no failure snapshot could be taken");
+        }
+        Ok(())
+    }
+
+    async fn report_failure(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        environment: &Environment,
+        failed: &Failure,
+    ) -> Result<(), Failure> {
+        let step = current_step(cx);
+        let diagnosis = diagnosis(&step, failed);
+        self.world.environments.remember(environment.id, Fact::Failed(diagnosis.clone())).await.map_err(failure)?;
+        let state = CommentState::Failed { step, diagnosis, steps: stopped_lines(cx) };
+        conversation.say(cx, &state).await.map_err(failure)
+    }
+}
+
+/// The settings, checked, and the release they ask for, pinned.
+fn configure(admitted: &Admitted) -> PortResult<Plan> {
+    let text = admitted.settings.as_deref().unwrap_or_default();
+    let settings = settings::parse(text).map_err(|errors| Error::diagnosed(settings::diagnosis(&errors)))?;
+    let (pull_request, environment) = (&admitted.pull_request, &admitted.environment);
+    let sha = &pull_request.head.sha;
+    let values = settings.helm_values(&Computed {
+        sha: sha.clone(),
+        number: environment.at.number,
+        branch: pull_request.head.branch.clone(),
+        host: environment.host.clone(),
+        url: environment.url.clone(),
+        namespace: environment.namespace.clone(),
+    });
+    let release = ReleaseSpec {
+        name: RELEASE.to_owned(),
+        chart: settings.chart_source(sha),
+        values_files: settings.values_files.clone(),
+        values,
+    };
+    Ok(Plan { settings, release })
+}
+
+/// The release's name in every namespace: a namespace holds one release.
+pub(crate) const RELEASE: &str = "preview";
+
+fn deploying(environment: &Environment) -> impl Fn(&[StepTime], Option<String>) -> CommentState + Send + use<> {
+    let previous = environment.live_sha.clone().map(|sha| (sha, environment.url.clone()));
+    move |timeline, progress| CommentState::Deploying {
+        steps: step_lines(PreviewUp::STEPS, timeline),
+        progress,
+        previous: previous.clone(),
+    }
+}
+
+/// The step of the story that was reached last.
+fn current_step(cx: &Context) -> String {
+    let timeline = cx.timeline();
+    let story = |step: &&StepTime| step.key.scope.is_empty();
+    timeline
+        .iter()
+        .filter(story)
+        .find(|step| step.failed)
+        .or_else(|| timeline.iter().filter(story).next_back())
+        .map_or_else(|| "admit".to_owned(), |step| step.key.name.clone())
+}
+
+/// The table of a run that stopped: what was not reached never will be.
+fn stopped_lines(cx: &Context) -> Vec<StepLine> {
+    let mut lines = step_lines(PreviewUp::STEPS, &cx.timeline());
+    for line in &mut lines {
+        if line.state == StepLineState::Pending {
+            line.state = StepLineState::Skipped;
+        }
+    }
+    lines
+}
+
+fn notes(release: &Release, health: &Health) -> Vec<String> {
+    release.recovered.iter().chain(&health.skipped).cloned().collect()
+}
