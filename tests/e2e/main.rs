@@ -1,2 +1,11 @@
 //! The whole program, as the people on a pull request see it: a real Kubernetes, real Helm, and
 //! the stand-in for GitHub. `cargo xtask test --ring cluster` prepares what they need.
+
+mod admission;
+mod closing;
+mod failures;
+mod github_trouble;
+mod interruptions;
+mod opening;
+mod pushes;
+mod webhooks;

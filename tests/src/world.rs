@@ -277,6 +277,14 @@ impl World {
         self.cluster.make_namespace(name, labels).await.map(drop)
     }
 
+    /// Deletes a comment, as its author may.
+    pub async fn delete_comment(&self, id: u64) -> Result<()> {
+        let url = format!("{}{}", self.github.url(), self.api_path(&format!("/issues/comments/{id}")));
+        let deleted = self.http.delete(url).header("user-agent", "tests").bearer_auth(DEFAULT_TOKEN).send().await?;
+        ensure!(deleted.status().is_success(), "the comment could not be deleted: {}", deleted.status());
+        Ok(())
+    }
+
     pub async fn restart(&mut self) -> Result<()> {
         self.program.start().await
     }

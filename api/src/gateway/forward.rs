@@ -21,7 +21,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// In words, for the page that is shown instead.
 pub(super) async fn forward(
     stream: Box<dyn ByteStream>,
-    mut request: Request,
+    request: Request,
     authority: &str,
     stopping: &CancellationToken,
 ) -> Result<Response, String> {

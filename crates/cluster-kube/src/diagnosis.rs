@@ -5,12 +5,14 @@ use seatrial_preview::failure::{ClusterEvent, Diagnosis, Evidence};
 use seatrial_preview::{Namespace, Result};
 use tokio::time::Instant;
 
+use crate::blame::Blame;
 use crate::cluster::KubeCluster;
 use crate::logs::{self, last_lines};
 use crate::pods;
 use crate::scene::Scene;
 use crate::snapshot::list_events;
-use crate::verdict::{Blame, Patience, Verdict, blame_waiting, judge, pod_of_job};
+use crate::standing::pod_of_job;
+use crate::verdict::{Patience, Verdict, blame_waiting, judge};
 
 /// A comment on the pull request shows it: enough to recognise the fault. The failure snapshot
 /// keeps more.

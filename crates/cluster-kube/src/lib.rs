@@ -5,6 +5,7 @@
 //! namespaced things across namespaces.
 
 mod accounts;
+mod blame;
 mod cluster;
 mod config;
 mod contents;
@@ -19,9 +20,11 @@ mod quantity;
 mod rollout;
 mod scene;
 mod snapshot;
+mod standing;
 mod targets;
 mod teardown;
 mod verdict;
+mod workloads;
 
 pub use cluster::KubeCluster;
 pub use config::ClusterConfig;

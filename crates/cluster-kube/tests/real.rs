@@ -4,6 +4,8 @@
 //! `SEATRIAL_TEST_HELM` (the program), with the sample application's image in the cluster's
 //! registry. It installs `charts/seatrial` there.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -169,11 +171,15 @@ impl World {
 
     /// `helm upgrade --install` of the sample chart as the namespace's own account.
     async fn release(&self, namespace: &Namespace, set: &[&str]) {
+        self.release_of("tests/sample/chart", namespace, set).await;
+    }
+
+    async fn release_of(&self, chart: &str, namespace: &Namespace, set: &[&str]) {
         let access = self.cluster.helm_access(namespace).await.unwrap();
         let kubeconfig = self.folder.path().join(format!("{namespace}.yaml"));
         std::fs::write(&kubeconfig, access.expose_secret()).unwrap();
         let mut command = Command::new(&self.helm);
-        command.args(["upgrade", "--install", "shop"]).arg(root().join("tests/sample/chart"));
+        command.args(["upgrade", "--install", "shop"]).arg(root().join(chart));
         command.args(["--namespace", namespace.as_str(), "--kubeconfig"]).arg(&kubeconfig);
         for value in set {
             command.args(["--set", value]);
@@ -468,6 +474,43 @@ async fn a_release_runs_and_is_reached() {
     .await;
     assert!(world.cluster.connect(&namespace, &target).await.err().unwrap().is_transient());
     world.remove(&namespace).await;
+}
+
+#[tokio::test]
+async fn a_repository_without_a_chart_runs_too() {
+    let Some(world) = world().await else { return };
+    let namespace = world.place("builtin", Quota::default()).await;
+    let image = ["image.repository=localhost:5000/shop", "image.tag=base"];
+    let known = ["seatrial.number=12", "seatrial.url=http://pr-12.localhost", "probes.readiness.path=/healthz"];
+    world.release_of("charts/preview", &namespace, &[image.as_slice(), known.as_slice()].concat()).await;
+    assert_eq!(world.rollout(&namespace).await.unwrap(), [("Deployment/shop".to_owned(), "1/1".to_owned())]);
+    let target = world.cluster.find_target(&namespace, None, None).await.unwrap();
+    assert_eq!(world.cluster.probe(&namespace, &target, "/healthz").await.unwrap().status, 200);
+    // Without a probe the container must last a moment before it counts: a crash is not missed.
+    world.release_of("charts/preview", &namespace, &[image.as_slice(), &["env.CRASH=true"]].concat()).await;
+    assert_eq!(world.broken(&namespace).await.reason, Reason::ContainerCrash);
+    world.remove(&namespace).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_away_may_come_back() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    // Bound and closed again: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "away", "users": [],
+        "clusters": [{ "name": "away", "cluster": { "server": format!("https://127.0.0.1:{port}") } }],
+        "contexts": [{ "name": "away", "context": { "cluster": "away", "user": "" } }],
+    });
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    let config = ClusterConfig { kubeconfig: Some(file), ..ClusterConfig::default() };
+    let error = KubeCluster::connect(config.clone()).await.unwrap().version().await.unwrap_err();
+    assert!(error.is_transient() && error.message.contains("refused"), "{error}");
+    let wrong = ClusterConfig { context: Some("elsewhere".to_owned()), ..config };
+    let error = KubeCluster::connect(wrong).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
 }
 
 #[tokio::test]

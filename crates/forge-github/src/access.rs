@@ -7,8 +7,8 @@ use std::time::Duration;
 use octocrab::Octocrab;
 use octocrab::models::{AppId, InstallationId};
 use octocrab::service::middleware::retry::RetryConfig;
-use secrecy::{ExposeSecret, SecretString};
 use seatrial_preview::{Error, RepositoryName, Result};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -42,8 +42,9 @@ impl Access {
             .map_err(|_| Error::invalid(format!("{api_url} is not usable as the address of GitHub's API")))?
             .add_retry_config(RetryConfig::None)
             .set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let failed =
-            |error: octocrab::Error| Error::invalid(format!("the client for GitHub cannot be made: {}", first_line(&error)));
+        let failed = |error: octocrab::Error| {
+            Error::invalid(format!("the client for GitHub cannot be made: {}", first_line(&error)))
+        };
         match auth {
             Auth::Token(token) => {
                 let text = token.expose_secret().trim().to_owned();

@@ -188,12 +188,17 @@ impl Client {
                 }
             }
         }
-        Err(Error::invalid(format!("GitHub redirected more than {MOST_REDIRECTS} times on the request to {}", call.doing.what)))
+        Err(Error::invalid(format!(
+            "GitHub redirected more than {MOST_REDIRECTS} times on the request to {}",
+            call.doing.what
+        )))
     }
 
     fn absolute(&self, path: &str) -> Result<Url> {
         let base = self.api.as_str().trim_end_matches('/');
-        format!("{base}{path}").parse().map_err(|error| Error::invalid(format!("{path:?} is not a path of GitHub's API: {error}")))
+        format!("{base}{path}")
+            .parse()
+            .map_err(|error| Error::invalid(format!("{path:?} is not a path of GitHub's API: {error}")))
     }
 
     async fn once(
@@ -227,7 +232,9 @@ impl Client {
         let success = head.status.is_success() && head.status != StatusCode::ACCEPTED;
         let limit = if success { limit } else { JSON_LIMIT };
         let mut collected = BytesMut::new();
-        while let Some(frame) = timeout(REQUEST_TIMEOUT, body.frame()).await.map_err(|_| too_slow(doing, REQUEST_TIMEOUT))? {
+        while let Some(frame) =
+            timeout(REQUEST_TIMEOUT, body.frame()).await.map_err(|_| too_slow(doing, REQUEST_TIMEOUT))?
+        {
             let frame = frame.map_err(|error| failure::no_answer(doing, error))?;
             if let Ok(data) = frame.into_data() {
                 if collected.len() + data.len() > limit {
@@ -241,7 +248,11 @@ impl Client {
             }
         }
         let body = collected.freeze();
-        if success { Ok(Answer { headers: head.headers, body }) } else { Err(failure::refusal(doing, head.status, &head.headers, &body)) }
+        if success {
+            Ok(Answer { headers: head.headers, body })
+        } else {
+            Err(failure::refusal(doing, head.status, &head.headers, &body))
+        }
     }
 
     fn note(&self, headers: &HeaderMap) {

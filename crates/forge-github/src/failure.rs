@@ -83,7 +83,9 @@ pub(crate) fn no_answer(doing: Doing<'_>, error: octocrab::Error) -> Error {
             let body = serde_json::json!({ "message": source.message, "errors": source.errors });
             refusal(doing, source.status_code, &HeaderMap::new(), body.to_string().as_bytes())
         }
-        octocrab::Error::JWT { .. } => Error::invalid("the GitHub App's private key cannot sign; check that it is complete"),
+        octocrab::Error::JWT { .. } => {
+            Error::invalid("the GitHub App's private key cannot sign; check that it is complete")
+        }
         other => Error::transient(format!("GitHub could not be reached to {}: {}", doing.what, causes(&other))),
     }
 }
@@ -122,13 +124,15 @@ pub(crate) fn seconds(headers: &HeaderMap, name: &str) -> Option<Duration> {
 fn said(body: &Body) -> String {
     let mut parts = vec![body.message.clone()];
     if let serde_json::Value::Array(errors) = &body.errors {
-        parts.extend(errors.iter().take(8).map(|error| match error {
-            serde_json::Value::String(text) => text.clone(),
-            object => ["resource", "field", "code", "message"]
-                .iter()
-                .filter_map(|key| object.get(key)?.as_str())
-                .collect::<Vec<_>>()
-                .join(" "),
+        parts.extend(errors.iter().take(8).map(|error| {
+            match error {
+                serde_json::Value::String(text) => text.clone(),
+                object => ["resource", "field", "code", "message"]
+                    .iter()
+                    .filter_map(|key| object.get(key)?.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            }
         }));
     }
     parts.retain(|part| !part.is_empty());
@@ -137,12 +141,8 @@ fn said(body: &Body) -> String {
 
 /// One line of at most so many characters, without control characters.
 pub(crate) fn bounded(text: &str, most: usize) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most + 1).collect();
-    if line.chars().count() > most {
-        line.pop();
-        line.push('…');
-    }
-    line
+    let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if text.chars().count() > most { line.take(most - 1).chain(['…']).collect() } else { line.collect() }
 }
 
 fn causes(error: &octocrab::Error) -> String {
@@ -194,7 +194,10 @@ mod tests {
     fn a_refusal_names_the_permission() {
         let error = with(
             403,
-            &[("x-ratelimit-remaining", "4000"), ("x-accepted-github-permissions", "issues=write; pull_requests=write")],
+            &[
+                ("x-ratelimit-remaining", "4000"),
+                ("x-accepted-github-permissions", "issues=write; pull_requests=write"),
+            ],
             r#"{"message":"Resource not accessible by integration"}"#,
         );
         assert_eq!(error.kind, ErrorKind::Forbidden);

@@ -152,8 +152,7 @@ impl Forge for GithubForge {
         let doing = Doing { what: &what, permission: "Pull requests: read" };
         let ours = self.client.login().await?;
         for page in 1..=MOST_PAGES {
-            let path =
-                format!("/repos/{}/issues/{}/comments?per_page={PAGE}&page={page}", at.repository, at.number);
+            let path = format!("/repos/{}/issues/{}/comments?per_page={PAGE}&page={page}", at.repository, at.number);
             let comments: Vec<Comment> = self.get(&at.repository, doing, path).await?.json(doing)?;
             let found = comments.iter().find(|comment| {
                 comment.user.as_ref().is_some_and(|user| user.login.eq_ignore_ascii_case(ours))

@@ -39,8 +39,8 @@ pub fn verify(
     let digits = header.strip_prefix("sha256=").ok_or(SignatureError::Malformed)?;
     let mut signature = [0; 32];
     hex::decode_to_slice(digits, &mut signature).map_err(|_| SignatureError::Malformed)?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| SignatureError::NoSecret)?;
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).map_err(|_| SignatureError::NoSecret)?;
     mac.update(raw);
     mac.verify_slice(&signature).map_err(|_| SignatureError::Wrong)
 }
@@ -119,6 +119,9 @@ fn read<T: DeserializeOwned>(event: &str, raw: &[u8]) -> Result<T> {
             ""
         };
         let event = bounded(event, 64);
-        Error::invalid(format!("the {event:?} event's body is not as expected: {}{hint}", bounded(&error.to_string(), 300)))
+        Error::invalid(format!(
+            "the {event:?} event's body is not as expected: {}{hint}",
+            bounded(&error.to_string(), 300)
+        ))
     })
 }

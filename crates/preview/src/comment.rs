@@ -246,7 +246,7 @@ fn refused(refusal: &Refusal) -> (&'static str, Vec<String>) {
         ),
         Refusal::Unconfigured => (
             "No preview: this repository is not set up yet",
-            vec!["The base branch has no `.seatrial.yaml`. Commit one with the line `version: 1`, and every pull request gets a preview.".to_owned()],
+            vec!["The base branch has no `.seatrial.yaml`. Commit one that names an image or a chart, and every pull request gets a preview.".to_owned()],
         ),
     }
 }

@@ -158,7 +158,9 @@ mod tests {
 
     #[test]
     fn dependencies_lie_in_the_repository() {
-        let with = |repository: &str| format!("{HEAD}dependencies:\n- {{name: redis, version: 1.0.0, repository: {repository:?}}}\n");
+        let with = |repository: &str| {
+            format!("{HEAD}dependencies:\n- {{name: redis, version: 1.0.0, repository: {repository:?}}}\n")
+        };
         let common = ("common/Chart.yaml", "apiVersion: v2\nname: redis\nversion: 1.0.0\n");
 
         let local = tree(&[("chart/Chart.yaml", &with("file://../common")), common]);

@@ -26,7 +26,9 @@ pub(crate) fn explain(output: &Output, attempt: &Attempt<'_>, mask: &Mask) -> Er
     let message = message(&shown);
     let said = first_line(message);
     if output.status.code().is_none() {
-        return Error::transient(format!("helm was killed from outside while it should {verb} {release}; is memory short?"));
+        return Error::transient(format!(
+            "helm was killed from outside while it should {verb} {release}; is memory short?"
+        ));
     }
     if let Some(error) = access(message, &said, attempt) {
         return error;
@@ -93,13 +95,19 @@ fn access(message: &str, said: &str, attempt: &Attempt<'_>) -> Option<Error> {
         return Some(Error::transient(format!("another helm is at work on {release}")));
     }
     if message.contains("because it is being terminated") {
-        return Some(Error::transient(format!("the namespace {namespace} is being deleted, so helm could not {verb} {release}")));
+        return Some(Error::transient(format!(
+            "the namespace {namespace} is being deleted, so helm could not {verb} {release}"
+        )));
     }
     if message.contains(&format!("namespaces \"{namespace}\" not found")) {
-        return Some(Error::not_found(format!("the namespace {namespace} does not exist, so helm could not {verb} {release}")));
+        return Some(Error::not_found(format!(
+            "the namespace {namespace} does not exist, so helm could not {verb} {release}"
+        )));
     }
     // What helm says when it is told to stop.
-    message.starts_with("context canceled").then(|| Error::transient(format!("helm was stopped from outside while it should {verb} {release}")))
+    message
+        .starts_with("context canceled")
+        .then(|| Error::transient(format!("helm was stopped from outside while it should {verb} {release}")))
 }
 
 /// `failed pre-install: resource Job/ns/migrate not ready. status: Failed, message: …` (Helm 4),
@@ -193,8 +201,14 @@ fn forbidden(message: &str, namespace: &str) -> Option<Finding> {
 
 /// Errors of templates and of the YAML they make, with file and line.
 fn template(message: &str, chart: &str) -> Option<Finding> {
-    const SIGNS: [&str; 6] =
-        ["parse error at (", "execution error at (", "executing \"", "YAML parse error on ", "template: ", "error converting YAML to JSON"];
+    const SIGNS: [&str; 6] = [
+        "parse error at (",
+        "execution error at (",
+        "executing \"",
+        "YAML parse error on ",
+        "template: ",
+        "error converting YAML to JSON",
+    ];
     if !SIGNS.iter().any(|sign| message.contains(sign)) {
         return None;
     }
@@ -234,7 +248,9 @@ fn template(message: &str, chart: &str) -> Option<Finding> {
 /// Objects that the API server does not take.
 fn object(message: &str) -> Option<Finding> {
     let first = first_line(message);
-    if let Some(kind) = between(message, "no matches for kind ", "\n").or_else(|| after(message, "no matches for kind ")) {
+    if let Some(kind) =
+        between(message, "no matches for kind ", "\n").or_else(|| after(message, "no matches for kind "))
+    {
         let kind = kind.trim();
         return Some(Finding::new(
             Reason::ChartInvalid,
@@ -258,7 +274,10 @@ fn object(message: &str) -> Option<Finding> {
         return Some(Finding::new(
             Reason::ChartInvalid,
             format!("{kind} {name:?}"),
-            format!("{kind} {name:?} has a field that does not exist: {}", first_line(after(message, "): ").unwrap_or(message))),
+            format!(
+                "{kind} {name:?} has a field that does not exist: {}",
+                first_line(after(message, "): ").unwrap_or(message))
+            ),
             "Correct the field's name or its indentation in the chart.",
         ));
     }

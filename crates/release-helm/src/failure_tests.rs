@@ -9,10 +9,8 @@ use secrecy::SecretString;
 use super::*;
 
 fn explained(stderr: &str) -> Error {
-    let output =
-        Output { status: ExitStatus::from_raw(1 << 8), stdout: String::new(), stderr: format!("{stderr}\n") };
-    let attempt =
-        Attempt { verb: "install", release: "shop", namespace: "pr-shop-1", chart: "chart \"deploy\"" };
+    let output = Output { status: ExitStatus::from_raw(1 << 8), stdout: String::new(), stderr: format!("{stderr}\n") };
+    let attempt = Attempt { verb: "install", release: "shop", namespace: "pr-shop-1", chart: "chart \"deploy\"" };
     explain(&output, &attempt, &Mask::new(&SecretString::from("users: [{user: {token: hushhush}}]")))
 }
 
@@ -22,89 +20,136 @@ fn the_applications_own_failures_name_their_culprit() {
     let cases = [
         (
             "Error: shop/templates/x.yaml:1:13\n  executing \"shop/templates/x.yaml\" at <.Values.foo.bar.baz>:\n    nil pointer evaluating interface {}.bar",
-            ChartInvalid, "shop/templates/x.yaml line 1", "nil pointer evaluating interface {}.bar",
+            ChartInvalid,
+            "shop/templates/x.yaml line 1",
+            "nil pointer evaluating interface {}.bar",
         ),
         (
             "Error: UPGRADE FAILED: template: shop/templates/x.yaml:7:20: executing \"shop/templates/x.yaml\" at <.Values.a.b>: nil pointer evaluating interface {}.b",
-            ChartInvalid, "shop/templates/x.yaml line 7", "nil pointer",
+            ChartInvalid,
+            "shop/templates/x.yaml line 7",
+            "nil pointer",
         ),
         (
             "Error: parse error at (shop/templates/x.yaml:2): unclosed action started at shop/templates/x.yaml:1",
-            ChartInvalid, "shop/templates/x.yaml line 2", "unclosed action",
+            ChartInvalid,
+            "shop/templates/x.yaml line 2",
+            "unclosed action",
         ),
         (
             "Error: execution error at (shop/templates/x.yaml:1:6): image.tag is required, connection refused",
-            ChartInvalid, "shop/templates/x.yaml line 1", "image.tag is required",
+            ChartInvalid,
+            "shop/templates/x.yaml line 1",
+            "image.tag is required",
         ),
         (
             "Error: YAML parse error on shop/templates/x.yaml: error converting YAML to JSON: yaml: line 4: did not find expected key",
-            ChartInvalid, "shop/templates/x.yaml", "line 4",
+            ChartInvalid,
+            "shop/templates/x.yaml",
+            "line 4",
         ),
         (
             "Error: values don't meet the specifications of the schema(s) in the following chart(s):\nshop:\n- at '/replicas': got number, want string\n",
-            ChartInvalid, "values.schema.json", "at '/replicas': got number, want string",
+            ChartInvalid,
+            "values.schema.json",
+            "at '/replicas': got number, want string",
         ),
         (
             "Error: unable to build kubernetes objects from release manifest: resource mapping not found for name: \"x\" namespace: \"\" from \"\": no matches for kind \"Foo\" in version \"example.com/v1\"\nensure CRDs are installed first",
-            ChartInvalid, "kind \"Foo\" in version \"example.com/v1\"", "does not know the kind",
+            ChartInvalid,
+            "kind \"Foo\" in version \"example.com/v1\"",
+            "does not know the kind",
         ),
-        ("Error: validation: chart.metadata.version is required", ChartInvalid, "chart \"deploy\"", "version is required"),
+        (
+            "Error: validation: chart.metadata.version is required",
+            ChartInvalid,
+            "chart \"deploy\"",
+            "version is required",
+        ),
         (
             "Error: chart requires kubeVersion: >=1.99 which is incompatible with Kubernetes v1.35.4",
-            ChartInvalid, "chart \"deploy\"", ">=1.99",
+            ChartInvalid,
+            "chart \"deploy\"",
+            ">=1.99",
         ),
         ("Error: library charts are not installable", ChartInvalid, "chart \"deploy\"", "library charts"),
         (
             "level=WARN msg=\"upgrade failed\" name=ok error=\"…\"\nError: UPGRADE FAILED: failed to create resource: Deployment.apps \"web\" is invalid: spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`",
-            ChartInvalid, "Deployment.apps \"web\"", "does not match template",
+            ChartInvalid,
+            "Deployment.apps \"web\"",
+            "does not match template",
         ),
         (
             "Error: failed to create typed patch object (pr-hx-1/x; /v1, Kind=ConfigMap): .datum: field not declared in schema",
-            ChartInvalid, "ConfigMap \"x\"", ".datum: field not declared",
+            ChartInvalid,
+            "ConfigMap \"x\"",
+            ".datum: field not declared",
         ),
         (
             "Error: failed to parse deploy/values.yaml: cannot unmarshal yaml document: error converting YAML to JSON: yaml: did not find expected node content",
-            ChartInvalid, "values file \"deploy/values.yaml\"", "not valid YAML",
+            ChartInvalid,
+            "values file \"deploy/values.yaml\"",
+            "not valid YAML",
         ),
         (
             "Error: unable to continue with install: could not get information about the resource ClusterRole \"evil\" in namespace \"\": clusterroles.rbac.authorization.k8s.io \"evil\" is forbidden: User \"system:serviceaccount:pr-shop-1:helm\" cannot get resource \"clusterroles\" in API group \"rbac.authorization.k8s.io\" at the cluster scope",
-            ChartInvalid, "clusterroles.rbac.authorization.k8s.io \"evil\"", "cluster-wide",
+            ChartInvalid,
+            "clusterroles.rbac.authorization.k8s.io \"evil\"",
+            "cluster-wide",
         ),
         (
             "Error: failed to install CRD crds/x.yaml: customresourcedefinitions.apiextensions.k8s.io \"foos.example.com\" is forbidden: User \"system:serviceaccount:pr-shop-1:helm\" cannot patch resource \"customresourcedefinitions\" in API group \"apiextensions.k8s.io\" at the cluster scope",
-            ChartInvalid, "customresourcedefinitions.apiextensions.k8s.io \"foos.example.com\"", "cluster-wide",
+            ChartInvalid,
+            "customresourcedefinitions.apiextensions.k8s.io \"foos.example.com\"",
+            "cluster-wide",
         ),
         (
             "Error: unable to continue with install: could not get information about the resource ConfigMap \"x\" in namespace \"kube-system\": configmaps \"x\" is forbidden: User \"system:serviceaccount:pr-shop-1:helm\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"kube-system\"",
-            ChartInvalid, "configmaps \"x\"", "in namespace \"kube-system\"",
+            ChartInvalid,
+            "configmaps \"x\"",
+            "in namespace \"kube-system\"",
         ),
         (
             "Error: services \"web\" is forbidden: exceeded quota: q, requested: services=1, used: services=0, limited: services=0",
-            Quota, "services \"web\"", "limited: services=0",
+            Quota,
+            "services \"web\"",
+            "limited: services=0",
         ),
         (
             "Error: pods \"web\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false",
-            ReleaseFailed, "pods \"web\"", "violates PodSecurity",
+            ReleaseFailed,
+            "pods \"web\"",
+            "violates PodSecurity",
         ),
         (
             "Error: unable to continue with install: Deployment \"web\" in namespace \"pr-hx-1\" exists and cannot be imported into the current release: invalid ownership metadata; annotation validation error: key \"meta.helm.sh/release-name\" must equal \"r-dp2\": current value is \"r-dp\"",
-            ReleaseFailed, "Deployment \"web\"", "belongs to another release",
+            ReleaseFailed,
+            "Deployment \"web\"",
+            "belongs to another release",
         ),
         (
             "Error: admission webhook \"policy.example.com\" denied the request: no latest tags",
-            ReleaseFailed, "admission webhook \"policy.example.com\"", "no latest tags",
+            ReleaseFailed,
+            "admission webhook \"policy.example.com\"",
+            "no latest tags",
         ),
         (
             "Error: failed pre-install: resource Job/pr-hx-1/migrate not ready. status: Failed, message: Job Failed. failed: 0/1",
-            JobFailed, "hook Job \"migrate\"", "pre-install hook Job \"migrate\" failed",
+            JobFailed,
+            "hook Job \"migrate\"",
+            "pre-install hook Job \"migrate\" failed",
         ),
         (
             "Error: UPGRADE FAILED: pre-upgrade hooks failed: resource Pod/pr-hx-1/slow not ready. status: InProgress, message: Pod in progress\ncontext deadline exceeded",
-            JobFailed, "hook Pod \"slow\"", "did not end in time",
+            JobFailed,
+            "hook Pod \"slow\"",
+            "did not end in time",
         ),
         (
             "Error: INSTALLATION FAILED: failed pre-install: 1 error occurred:\n\t* job migrate failed: BackoffLimitExceeded\n\n",
-            JobFailed, "hook Job \"migrate\"", "failed",
+            JobFailed,
+            "hook Job \"migrate\"",
+            "failed",
         ),
         ("Error: something nobody has seen before", ReleaseFailed, "release \"shop\"", "nobody has seen"),
     ];
@@ -149,7 +194,16 @@ fn secrets_and_length_are_kept_out_of_the_evidence() {
     let text = format!("{error:?}");
     assert!(!text.contains("hushhush"));
     assert!(text.len() < 20_000);
-    for hostile in ["", "Error: ", "Error: failed ", " is forbidden: ", "Error: resource  not ready failed pre-", "é is invalid: ", "failed to create typed patch object (", "no matches for kind "] {
+    for hostile in [
+        "",
+        "Error: ",
+        "Error: failed ",
+        " is forbidden: ",
+        "Error: resource  not ready failed pre-",
+        "é is invalid: ",
+        "failed to create typed patch object (",
+        "no matches for kind ",
+    ] {
         let _ = explained(hostile);
     }
 }

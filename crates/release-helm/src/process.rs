@@ -80,7 +80,8 @@ const INSTALL: &str =
 
 /// The program's path. A name without a folder is looked for in our own `PATH`: helm's is another.
 fn find(program: &Path) -> Result<PathBuf> {
-    let missing = || Error::invalid(format!("the program {:?} was not found; {INSTALL}", program.display().to_string()));
+    let missing =
+        || Error::invalid(format!("the program {:?} was not found; {INSTALL}", program.display().to_string()));
     if program.components().count() > 1 {
         return if program.is_file() { Ok(program.to_owned()) } else { Err(missing()) };
     }

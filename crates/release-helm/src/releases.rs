@@ -125,8 +125,7 @@ impl Session<'_> {
     }
 
     fn failed(&self, verb: &str, output: &Output) -> Error {
-        let attempt =
-            Attempt { verb, release: &self.release, namespace: &self.namespace, chart: &self.chart };
+        let attempt = Attempt { verb, release: &self.release, namespace: &self.namespace, chart: &self.chart };
         explain(output, &attempt, &self.mask)
     }
 
@@ -147,7 +146,8 @@ impl Session<'_> {
             let unpacked = source.is_some().then_some(tree.as_path());
             let chart = match &spec.chart {
                 ChartSource::Path { path, .. } => {
-                    let tree = unpacked.ok_or_else(|| Error::invalid(format!("the chart {path} needs the repository's source")))?;
+                    let tree = unpacked
+                        .ok_or_else(|| Error::invalid(format!("the chart {path} needs the repository's source")))?;
                     chart::find(tree, path)?
                 }
                 ChartSource::Builtin => {
@@ -172,10 +172,15 @@ impl Session<'_> {
     async fn history(&self) -> Result<Vec<Revision>> {
         let output = self.helm(&["history", &self.release, "-n", &self.namespace, "-o", "json"]).await?;
         if output.status.success() {
-            return serde_json::from_str(&output.stdout)
-                .map_err(|error| Error::invalid(format!("helm's history of {} is not understood: {error}", self.release)));
+            return serde_json::from_str(&output.stdout).map_err(|error| {
+                Error::invalid(format!("helm's history of {} is not understood: {error}", self.release))
+            });
         }
-        if output.stderr.contains("release: not found") { Ok(Vec::new()) } else { Err(self.failed("read the history of", &output)) }
+        if output.stderr.contains("release: not found") {
+            Ok(Vec::new())
+        } else {
+            Err(self.failed("read the history of", &output))
+        }
     }
 
     /// Frees a release that a killed helm left half done; says what was done.
@@ -192,7 +197,9 @@ impl Session<'_> {
             if recovery(&self.history().await?).is_none() {
                 return Ok(Some(format!("was {status}: rolled back to revision {to}")));
             }
-            if let error @ Error { kind: seatrial_preview::ErrorKind::Transient, .. } = self.failed("roll back", &output) {
+            if let error @ Error { kind: seatrial_preview::ErrorKind::Transient, .. } =
+                self.failed("roll back", &output)
+            {
                 return Err(error);
             }
         }

@@ -71,7 +71,8 @@ pub(crate) fn unpack(archive: &[u8], into: &Path, limits: &Limits, stop: &Atomic
                 let mode = if entry.header().mode().unwrap_or_default() & 0o100 == 0 { 0o600 } else { 0o700 };
                 let mut file = create(&target, mode).map_err(|error| unwritable(&name, &error))?;
                 let size = entry.size();
-                let copied = io::copy(&mut (&mut entry).take(size), &mut file).map_err(|error| unwritable(&name, &error))?;
+                let copied =
+                    io::copy(&mut (&mut entry).take(size), &mut file).map_err(|error| unwritable(&name, &error))?;
                 if copied != size {
                     return Err(Error::invalid("the repository's archive ends in the middle of a file"));
                 }

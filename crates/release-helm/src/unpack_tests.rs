@@ -112,7 +112,8 @@ fn bombs_are_refused() {
 
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { bytes: 10, entries: 2, ratio: 200 };
-    let error = unpack(&archive(&[Item::File("top/a", b"12345678901")]), folder.path(), &limits, &AtomicBool::new(false));
+    let error =
+        unpack(&archive(&[Item::File("top/a", b"12345678901")]), folder.path(), &limits, &AtomicBool::new(false));
     assert!(error.is_err());
     let items = [Item::File("top/a", b""), Item::File("top/b", b""), Item::File("top/c", b"")];
     let error = unpack(&archive(&items), folder.path(), &limits, &AtomicBool::new(false)).unwrap_err();

@@ -29,10 +29,10 @@ pub(crate) fn lay_out(
     }
     let mut laid_out = Vec::new();
     for (index, name) in files.iter().enumerate() {
-        let tree = tree.ok_or_else(|| Error::invalid(format!("the values file {name} needs the repository's source")))?;
-        let source = chart::resolve(tree, name)
-            .filter(|path| path.is_file())
-            .ok_or_else(|| Error::diagnosed(missing(name)))?;
+        let tree =
+            tree.ok_or_else(|| Error::invalid(format!("the values file {name} needs the repository's source")))?;
+        let source =
+            chart::resolve(tree, name).filter(|path| path.is_file()).ok_or_else(|| Error::diagnosed(missing(name)))?;
         let size = source.metadata().map(|metadata| metadata.len()).unwrap_or_default();
         if size > FILE_LIMIT {
             return Err(Error::invalid(format!("the values file {name} is larger than 1 MiB, which is the limit")));

@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretString};
 use seatrial_preview::{Error, Result};
+use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 use tokio::sync::OwnedMutexGuard;
 
@@ -143,9 +143,8 @@ mod tests {
         let left = work_dir.path().canonicalize().unwrap().join("helm-left");
         fs::create_dir_all(left.join("op/home")).unwrap();
         File::create(left.join("lock")).unwrap();
-        let sleep = |home: PathBuf| {
-            Command::new("sleep").arg("60").env("HOME", home).stdin(Stdio::null()).spawn().unwrap()
-        };
+        let sleep =
+            |home: PathBuf| Command::new("sleep").arg("60").env("HOME", home).stdin(Stdio::null()).spawn().unwrap();
         let mut orphan = sleep(left.join("op/home"));
         let mut other = sleep(living.folder.path().join("op/home"));
 

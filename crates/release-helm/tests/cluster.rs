@@ -158,7 +158,8 @@ async fn the_built_in_chart_installs() {
 async fn values_do_not_linger_and_secrets_are_not_kept() {
     let Some(place) = Place::new("values") else { return };
     let releases = place.releases();
-    let source = archive(&[HEAD, MAP, SECRET, ("chart/values.yaml", "a: chart\nb: chart\n"), ("v.yaml", "b: file\n")], &[]);
+    let source =
+        archive(&[HEAD, MAP, SECRET, ("chart/values.yaml", "a: chart\nb: chart\n"), ("v.yaml", "b: file\n")], &[]);
     let mut wanted = spec("shop", json!({"a": "settings"}));
     wanted.values_files = vec!["v.yaml".to_owned()];
     let release = releases.install(&place.namespace, &place.access(), &wanted, Some(source.clone())).await.unwrap();
@@ -238,6 +239,9 @@ async fn an_install_that_is_dropped_leaves_nothing_to_recover() {
             while place.status("shop").as_deref() != Some("pending-install") {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+            // Helm writes the release once more as it starts the hook; stopped just then it may
+            // leave it pending, which the next install recovers from.
+            tokio::time::sleep(Duration::from_secs(1)).await;
         };
         tokio::select! {
             result = install => panic!("it does not hang: {result:?}"),
@@ -256,8 +260,16 @@ async fn failures_name_their_culprit() {
     let releases = place.releases();
     let cases = [
         ("chart/templates/x.yaml", "a: {{ .Values.foo.bar.baz }}\n", "shop/templates/x.yaml line 1"),
-        ("chart/templates/x.yaml", "apiVersion: example.com/v1\nkind: Foo\nmetadata: {name: x}\n", "kind \"Foo\" in version \"example.com/v1\""),
-        ("chart/templates/x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndatum: {}\n", "ConfigMap \"x\""),
+        (
+            "chart/templates/x.yaml",
+            "apiVersion: example.com/v1\nkind: Foo\nmetadata: {name: x}\n",
+            "kind \"Foo\" in version \"example.com/v1\"",
+        ),
+        (
+            "chart/templates/x.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndatum: {}\n",
+            "ConfigMap \"x\"",
+        ),
     ];
     for (name, text, culprit) in cases {
         let source = archive(&[HEAD, (name, text)], &[]);
@@ -278,7 +290,8 @@ async fn failures_name_their_culprit() {
     let nowhere: SecretString = {
         use secrecy::ExposeSecret;
         let lines = nowhere.expose_secret().lines();
-        lines.map(|line| if line.trim_start().starts_with("server:") { "    server: https://127.0.0.1:1" } else { line })
+        lines
+            .map(|line| if line.trim_start().starts_with("server:") { "    server: https://127.0.0.1:1" } else { line })
             .collect::<Vec<_>>()
             .join("\n")
             .into()

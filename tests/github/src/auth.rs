@@ -189,10 +189,7 @@ pub(crate) fn allow(state: &State, call: &Call, repository: &Repository, need: N
                     .is_some_and(|level| need.level == Level::Read || level == "write" || level == "admin")
             };
             let public_read = need.level == Level::Read && !repository.private;
-            if (inside && need.kinds.iter().any(|kind| granted(kind)))
-                || (!inside && public_read)
-                || need.kinds == ["metadata"]
-            {
+            if (inside && need.kinds.iter().any(granted)) || (!inside && public_read) || need.kinds == ["metadata"] {
                 Ok(())
             } else {
                 Err(Refusal::new(403, "Resource not accessible by integration"))

@@ -92,8 +92,11 @@ impl Gateway {
             } else {
                 routes::answer(state, call).unwrap_or_else(Refusal::into_reply)
             };
-            let quota = state.limits.look(&call.caller, now);
-            let reply = finish(call, reply, quota);
+            let reply = versioned(call, reply);
+            if reply.status == 304 {
+                state.limits.refund(&call.caller);
+            }
+            let reply = finish(call, reply, state.limits.look(&call.caller, now));
             if fault != Some(Action::DropAnswer) {
                 state.note_status(noted, reply.status);
             }
@@ -112,11 +115,33 @@ fn no_user_agent() -> Reply {
     reply
 }
 
-/// Adds what every answer of the API has, and answers 304 where the caller has it already.
+/// Names the version of an answer, and says 304 where the caller has it already.
+fn versioned(call: &Call, mut reply: Reply) -> Reply {
+    if call.method != "GET" || reply.status != 200 {
+        return reply;
+    }
+    let mut hash = Sha256::new();
+    match &reply.content {
+        Content::Json(value) => hash.update(value.to_string()),
+        Content::Bytes { data, .. } => hash.update(data),
+        Content::Empty => {}
+    }
+    let etag = format!("W/\"{}\"", hex::encode(hash.finalize()));
+    let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let known = call.header("if-none-match").is_some_and(|tags| tags.split(',').any(|tag| weak(tag) == weak(&etag)));
+    if known {
+        reply.status = 304;
+        reply.content = Content::Empty;
+    }
+    reply = reply.header("Cache-Control", "private, max-age=60, s-maxage=60");
+    reply.header("ETag", etag).header("Vary", "Accept, Authorization, Accept-Encoding")
+}
+
+/// Adds what every answer of the API has.
 fn finish(call: &Call, mut reply: Reply, quota: Quota) -> Reply {
     let id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
     let id = format!("{}:{}:{}:{}:{}", &id[..4], &id[4..10], &id[10..16], &id[16..22], &id[22..30]);
-    let mut fields = vec![
+    let fields = [
         ("X-GitHub-Request-Id", id),
         ("X-GitHub-Media-Type", media_type(call)),
         ("X-GitHub-Api-Version-Selected", "2022-11-28".to_owned()),
@@ -127,25 +152,6 @@ fn finish(call: &Call, mut reply: Reply, quota: Quota) -> Reply {
         ("X-RateLimit-Resource", "core".to_owned()),
         ("Server", "github.com (stand-in)".to_owned()),
     ];
-    if call.method == "GET" && reply.status == 200 {
-        let mut hash = Sha256::new();
-        match &reply.content {
-            Content::Json(value) => hash.update(value.to_string()),
-            Content::Bytes { data, .. } => hash.update(data),
-            Content::Empty => {}
-        }
-        let etag = format!("W/\"{}\"", hex::encode(hash.finalize()));
-        let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-        let known =
-            call.header("if-none-match").is_some_and(|tags| tags.split(',').any(|tag| weak(tag) == weak(&etag)));
-        if known {
-            reply.status = 304;
-            reply.content = Content::Empty;
-        }
-        fields.push(("ETag", etag));
-        fields.push(("Cache-Control", "private, max-age=60, s-maxage=60".to_owned()));
-        fields.push(("Vary", "Accept, Authorization, Accept-Encoding".to_owned()));
-    }
     for (name, value) in fields {
         let set = |(known, _): &(String, String)| known.eq_ignore_ascii_case(name);
         if !reply.headers.iter().any(set) {

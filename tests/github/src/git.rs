@@ -107,10 +107,8 @@ fn tree_digest(files: &Tree, prefix: &str) -> [u8; 20] {
         match rest.split_once('/') {
             Some((folder, _)) => {
                 let key = format!("{folder}/");
-                if !entries.contains_key(&key) {
-                    let below = tree_digest(files, &format!("{prefix}{key}"));
-                    entries.insert(key, ("40000", below));
-                }
+                let below = format!("{prefix}{key}");
+                entries.entry(key).or_insert_with(|| ("40000", tree_digest(files, &below)));
             }
             None => {
                 let mode = match blob.mode {

@@ -85,6 +85,13 @@ impl Limits {
         true
     }
 
+    /// Takes one count back: what was not modified costs nothing.
+    pub(crate) fn refund(&mut self, caller: &Caller) {
+        if let Some(window) = self.used.get_mut(&Self::key(caller)) {
+            window.used = window.used.saturating_sub(1);
+        }
+    }
+
     /// Gives everybody a new limit and a fresh start.
     pub(crate) fn set(&mut self, limit: u64) {
         self.limit = limit;

@@ -97,10 +97,10 @@ fn below(state: &mut State, call: &Call, id: u64, rest: &[&str]) -> Answer {
         ("GET", ["statuses", reference]) => statuses::list(state, call, id, reference),
         ("POST", ["check-runs"]) => checks::create(state, call, id),
         ("GET", ["check-runs", run]) => checks::get(state, call, id, number(run)?),
-        ("PATCH", ["check-runs", run]) => checks::update(state, call, id, number(run)?),
+        ("PATCH" | "POST", ["check-runs", run]) => checks::update(state, call, id, number(run)?),
         ("GET", ["pulls"]) => pulls::list(state, call, id),
         ("GET", ["pulls", one]) => pulls::get(state, call, id, number(one)?),
-        ("PATCH", ["pulls", one]) => pulls::update(state, call, id, number(one)?),
+        ("PATCH" | "POST", ["pulls", one]) => pulls::update(state, call, id, number(one)?),
         ("GET", ["pulls", one, "files"]) => pulls::files(state, call, id, number(one)?),
         ("GET", ["pulls", one, "commits"]) => pulls::commits(state, call, id, number(one)?),
         (_, ["issues", rest @ ..]) => issues(state, call, id, rest),
@@ -114,7 +114,8 @@ fn issues(state: &mut State, call: &Call, id: u64, rest: &[&str]) -> Answer {
     match (call.method.as_str(), rest) {
         ("GET", ["comments"]) => comments::list(state, call, id, None),
         ("GET", ["comments", one]) => comments::get(state, call, id, number(one)?),
-        ("PATCH", ["comments", one]) => comments::update(state, call, id, number(one)?),
+        // GitHub takes POST wherever it takes PATCH, and octocrab relies on it.
+        ("PATCH" | "POST", ["comments", one]) => comments::update(state, call, id, number(one)?),
         ("DELETE", ["comments", one]) => comments::delete(state, call, id, number(one)?),
         ("GET", ["comments", one, "reactions"]) => reactions::list(state, call, id, number(one)?),
         ("POST", ["comments", one, "reactions"]) => reactions::create(state, call, id, number(one)?),

@@ -153,7 +153,10 @@ impl Standin {
 
 impl Drop for Standin {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(stop) = self.stop.take() {
+            // The server may have ended already.
+            let _ = stop.send(());
+        }
     }
 }
 

@@ -95,6 +95,8 @@ async fn an_unchanged_answer_is_not_sent_again() {
         .header("If-None-Match", tag.header("etag"));
     let again = world.send(again).await;
     assert_eq!((again.status, again.bytes.len()), (304, 0));
+    // It costs nothing either.
+    assert_eq!((tag.header("x-ratelimit-used"), again.header("x-ratelimit-used")), ("1", "1"));
 }
 
 #[tokio::test]

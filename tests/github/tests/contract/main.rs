@@ -7,6 +7,7 @@ mod comments;
 mod deployments;
 mod faults;
 mod files;
+mod models;
 mod pages;
 mod support;
 mod webhooks;

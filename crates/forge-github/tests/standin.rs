@@ -1,0 +1,310 @@
+//! Every operation of the port, over HTTP, against a stateful stand-in for GitHub.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
+use seatrial_github_standin::{
+    Action, Author, Control, DEFAULT_TOKEN, Fault, NewPull, NewRepository, Options, PullView, Standin, files,
+};
+use seatrial_preview::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus, Forge, NewDeployment};
+use seatrial_preview::pull_request::PullRequestState;
+use seatrial_preview::{CommentId, ErrorKind, HeadSha, PullRequestRef, RepositoryName};
+
+const MARKER: &str = "<!-- seatrial -->";
+
+struct World {
+    github: Standin,
+    control: Control,
+    repository: RepositoryName,
+    pull: PullView,
+    at: PullRequestRef,
+}
+
+async fn world_with(options: Options) -> World {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let github = Standin::start("127.0.0.1:0", options).await.unwrap();
+    let control = github.control().unwrap();
+    control
+        .repository("acme/shop", files([(".seatrial.yaml", "version: 1\n"), ("folder/a b.txt", "text")]))
+        .await
+        .unwrap();
+    let new = NewPull {
+        title: "Add a page".into(),
+        head: "page".into(),
+        files: files([("page.html", "<p>new</p>")]),
+        ..NewPull::default()
+    };
+    let pull = control.open_pull("acme/shop", &new).await.unwrap();
+    let repository: RepositoryName = "acme/shop".parse().unwrap();
+    let at = PullRequestRef { repository: repository.clone(), number: pull.number };
+    World { github, control, repository, pull, at }
+}
+
+async fn world() -> World {
+    world_with(Options::default()).await
+}
+
+impl World {
+    fn forge(&self) -> GithubForge {
+        self.forge_as(Auth::Token(DEFAULT_TOKEN.into()))
+    }
+
+    fn forge_as(&self, auth: Auth) -> GithubForge {
+        GithubForge::new(GithubConfig { api_url: self.github.url().parse().unwrap(), auth }).unwrap()
+    }
+
+    fn sha(&self) -> HeadSha {
+        self.pull.head_sha.parse().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_is_read() {
+    let world = world().await;
+    world.control.label("acme/shop", world.at.number, &["preview"]).await.unwrap();
+    let pull = world.forge().load_pull_request(&world.at).await.unwrap();
+    assert_eq!((pull.at.clone(), pull.title.as_str()), (world.at.clone(), "Add a page"));
+    assert_eq!((pull.head.branch.as_str(), &pull.head.sha), ("page", &world.sha()));
+    assert_eq!((pull.base.branch.as_str(), pull.state), ("main", PullRequestState::Open));
+    assert_eq!(pull.labels, ["preview"]);
+    assert!(!pull.is_from_fork() && !pull.author_is_bot && !pull.draft);
+
+    world.control.merge("acme/shop", world.at.number).await.unwrap();
+    let pull = world.forge().load_pull_request(&world.at).await.unwrap();
+    assert_eq!(pull.state, PullRequestState::Merged);
+    let missing = PullRequestRef { number: 4711, ..world.at.clone() };
+    let error = world.forge().load_pull_request(&missing).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn files_are_read_and_what_is_missing_is_told_apart() {
+    let world = world().await;
+    let forge = world.forge();
+    let text = forge.find_file(&world.repository, "main", ".seatrial.yaml").await.unwrap();
+    assert_eq!(text.as_deref(), Some("version: 1\n"));
+    let text = forge.find_file(&world.repository, world.sha().as_str(), "folder/a b.txt").await.unwrap();
+    assert_eq!(text.as_deref(), Some("text"));
+    assert_eq!(forge.find_file(&world.repository, "main", "missing.yaml").await.unwrap(), None);
+    let elsewhere = "acme/nothing".parse().unwrap();
+    let error = forge.find_file(&elsewhere, "main", ".seatrial.yaml").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+    let error = forge.find_file(&world.repository, "no-such-branch", ".seatrial.yaml").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+    let error = forge.find_file(&world.repository, "main", "folder").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+
+    let large = NewRepository {
+        owner: "acme".into(),
+        name: "large".into(),
+        files: files([("large.yaml", "x".repeat(1024 * 1024 + 1).as_str())]),
+        ..NewRepository::default()
+    };
+    world.control.create_repository(&large).await.unwrap();
+    let error = forge.find_file(&"acme/large".parse().unwrap(), "main", "large.yaml").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+}
+
+#[tokio::test]
+async fn the_source_is_downloaded_over_the_redirect() {
+    let world = world().await;
+    let source = world.forge().download_source(&world.repository, &world.sha()).await.unwrap();
+    assert_eq!(&source[..2], &[0x1f, 0x8b], "gzip");
+    let missing: HeadSha = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+    let error = world.forge().download_source(&world.repository, &missing).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn our_comment_is_found_among_many_and_edited() {
+    let world = world().await;
+    let forge = world.forge();
+    let stranger = Author::user("mallory");
+    world.control.comment("acme/shop", world.at.number, &stranger, MARKER).await.unwrap();
+    assert_eq!(forge.find_comment(&world.at, MARKER).await.unwrap(), None, "only our own count");
+    for number in 0..120 {
+        world.control.comment("acme/shop", world.at.number, &stranger, &format!("comment {number}")).await.unwrap();
+    }
+    let id = forge.create_comment(&world.at, &format!("{MARKER}\nfirst")).await.unwrap();
+    assert_eq!(forge.find_comment(&world.at, MARKER).await.unwrap(), Some(id));
+    forge.update_comment(&world.repository, id, &format!("{MARKER}\nsecond")).await.unwrap();
+    let comments = world.control.comments("acme/shop", world.at.number).await.unwrap();
+    assert_eq!(comments.iter().find(|comment| comment.id == id.0).unwrap().body, format!("{MARKER}\nsecond"));
+    let error = forge.update_comment(&world.repository, CommentId(999_999), "x").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_does_not_double_the_comment() {
+    let world = world().await;
+    let forge = world.forge();
+    world.control.fault(&Fault::new(Action::DropAnswer).on("POST", "/repos/acme/shop/issues")).await.unwrap();
+    let error = forge.create_comment(&world.at, MARKER).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+    assert!(forge.find_comment(&world.at, MARKER).await.unwrap().is_some());
+    assert_eq!(world.control.comments("acme/shop", world.at.number).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn deployments_and_statuses_are_set_once() {
+    let world = world().await;
+    let forge = world.forge();
+    let new = NewDeployment {
+        repository: world.repository.clone(),
+        sha: world.sha(),
+        environment: "pr-shop-1".to_owned(),
+        description: "d".repeat(300),
+    };
+    let id = forge.ensure_deployment(&new).await.unwrap();
+    assert_eq!(forge.ensure_deployment(&new).await.unwrap(), id);
+    let mut status = DeploymentStatus {
+        state: DeploymentState::InProgress,
+        description: "s".repeat(300),
+        environment_url: None,
+        log_url: None,
+    };
+    forge.set_deployment_status(&world.repository, id, &status).await.unwrap();
+    status.state = DeploymentState::Success;
+    status.environment_url = Some("http://pr-1-shop.localhost:8081".to_owned());
+    forge.set_deployment_status(&world.repository, id, &status).await.unwrap();
+    let deployments = world.control.deployments("acme/shop").await.unwrap();
+    assert_eq!(deployments.len(), 1);
+    assert_eq!((deployments[0].id, deployments[0].state.as_str()), (id.0, "success"));
+    assert_eq!(deployments[0].environment_url, status.environment_url);
+
+    let commit = CommitStatus { state: CommitState::Pending, description: "é".repeat(300), target_url: None };
+    forge.set_commit_status(&world.repository, &world.sha(), &commit).await.unwrap();
+    let statuses = world.control.statuses("acme/shop").await.unwrap();
+    assert_eq!((statuses[0].context.as_str(), statuses[0].state.as_str()), ("seatrial/preview", "pending"));
+    assert_eq!(statuses[0].description.as_ref().unwrap().chars().count(), 140);
+}
+
+#[tokio::test]
+async fn limits_and_outages_are_transient_and_say_how_long() {
+    let world = world().await;
+    let forge = world.forge();
+    let fault = |action| world.control.fault(Box::leak(Box::new(Fault::new(action))));
+    fault(Action::RateLimitPrimary { reset_seconds: 30 }).await.unwrap();
+    let error = forge.load_pull_request(&world.at).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+    let wait = error.retry_after.unwrap();
+    assert!((25..=35).contains(&wait.as_secs()), "{wait:?}");
+    fault(Action::RateLimitSecondary { retry_after: 5 }).await.unwrap();
+    let error = forge.load_pull_request(&world.at).await.unwrap_err();
+    assert_eq!((error.kind, error.retry_after), (ErrorKind::Transient, Some(Duration::from_secs(5))), "{error}");
+    for action in [
+        Action::Status { code: 502, body: "<html>".into(), headers: BTreeMap::default() },
+        Action::DropAnswer,
+        Action::DropBefore,
+    ] {
+        fault(action).await.unwrap();
+        world.control.clear_requests().await.unwrap();
+        let error = forge.load_pull_request(&world.at).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+        assert!(error.message.contains("read pull request acme/shop#1"), "{error}");
+        assert_eq!(world.control.requests().await.unwrap().len(), 1, "nothing is retried here");
+    }
+    forge.load_pull_request(&world.at).await.unwrap();
+    let limit = forge.rate_limit().unwrap();
+    assert!(limit.remaining > 0 && limit.remaining <= limit.limit);
+
+    let url = world.github.url().to_owned();
+    world.github.stop().await.unwrap();
+    let auth = Auth::Token(DEFAULT_TOKEN.into());
+    let forge = GithubForge::new(GithubConfig { api_url: url.parse().unwrap(), auth }).unwrap();
+    let error = forge.load_pull_request(&world.at).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+}
+
+#[tokio::test]
+async fn bad_credentials_say_what_to_check() {
+    let world = world().await;
+    let error = world.forge_as(Auth::Token("ghp_wrong".into())).load_pull_request(&world.at).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Forbidden, "{error}");
+    assert!(error.message.contains("SEATRIAL_GITHUB_TOKEN") && !error.message.contains("ghp_wrong"), "{error}");
+    let config =
+        |token: &str| GithubConfig { api_url: world.github.url().parse().unwrap(), auth: Auth::Token(token.into()) };
+    for token in ["", "with\nnewline", "with space"] {
+        assert_eq!(GithubForge::new(config(token)).err().unwrap().kind, ErrorKind::Invalid);
+    }
+    let app = Auth::App { id: 1, private_key_pem: "no key".into() };
+    let config = GithubConfig { api_url: world.github.url().parse().unwrap(), auth: app };
+    assert!(GithubForge::new(config).err().unwrap().message.contains("PRIVATE_KEY"));
+}
+
+/// A fresh key pair: private and public PEM.
+fn key_pair() -> (String, String) {
+    let run = |arguments: &[&str], input: &str| {
+        let mut child = Command::new("openssl")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let mut output = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+        assert!(child.wait().unwrap().success());
+        output
+    };
+    let private = run(&["genrsa", "-traditional", "2048"], "");
+    let public = run(&["rsa", "-pubout"], &private);
+    (private, public)
+}
+
+#[tokio::test]
+async fn an_app_uses_its_installation_and_renews_its_token() {
+    let (private, public) = key_pair();
+    let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
+    let forge = world.forge_as(Auth::App { id: 4242, private_key_pem: private.into() });
+    let id = forge.create_comment(&world.at, MARKER).await.unwrap();
+    assert_eq!(forge.find_comment(&world.at, MARKER).await.unwrap(), Some(id));
+    let minted = |counts: BTreeMap<String, u64>| -> u64 {
+        counts.iter().filter(|(name, _)| name.contains("access_tokens")).map(|(_, count)| count).sum()
+    };
+    assert_eq!(minted(world.control.request_counts().await.unwrap()), 1, "the token is kept");
+
+    // A token that GitHub takes back early.
+    let revoked =
+        Action::Status { code: 401, body: r#"{"message":"Bad credentials"}"#.into(), headers: BTreeMap::default() };
+    world.control.fault(&Fault::new(revoked).on("GET", "/repos/acme/shop/pulls")).await.unwrap();
+    forge.load_pull_request(&world.at).await.unwrap();
+    assert_eq!(minted(world.control.request_counts().await.unwrap()), 2, "a 401 leads to a new token");
+
+    let elsewhere = PullRequestRef { repository: "nobody/nothing".parse().unwrap(), number: 1 };
+    let error = forge.load_pull_request(&elsewhere).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+    assert!(error.message.contains("not installed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named() {
+    let (private, public) = key_pair();
+    let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
+    let read = ["contents", "metadata", "pull_requests", "issues"].map(|name| (name.to_owned(), "read".to_owned()));
+    world.control.set_app_permissions(&read.into_iter().collect()).await.unwrap();
+    let forge = world.forge_as(Auth::App { id: 4242, private_key_pem: private.into() });
+    let error = forge.create_comment(&world.at, MARKER).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Forbidden, "{error}");
+    assert!(error.message.contains("Pull requests: write"), "{error}");
+}
+
+#[tokio::test]
+async fn a_renamed_repository_is_followed() {
+    let world = world().await;
+    world.control.rename("acme/shop", "store").await.unwrap();
+    let pull = world.forge().load_pull_request(&world.at).await.unwrap();
+    assert_eq!(pull.at.repository.to_string(), "acme/store");
+    world.forge().create_comment(&world.at, MARKER).await.unwrap();
+}
+
+#[test]
+fn signatures_of_the_stand_in_are_verified() {
+    let body = br#"{"zen":"Keep it simple."}"#;
+    let signature = seatrial_github_standin::signature("secret", body);
+    assert_eq!(webhook::verify(&"secret".into(), body, Some(&signature)), Ok(()));
+}

@@ -1,0 +1,143 @@
+//! Which pull requests get a preview, and what the others are told.
+
+use anyhow::{Context, Result, ensure};
+use seatrial_github_standin::{Author, NewCommit, NewPull};
+use seatrial_tests::{Change, Options, PATIENCE, RunState, World};
+
+fn unconfigured() -> Options {
+    Options { unconfigured: true, ..Options::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_without_settings_gets_one_helpful_comment() -> Result<()> {
+    World::tell_with("unconfigured", unconfigured(), async |world| {
+        let pull = world.open_pull("page", Change::page("one")).await?;
+        let n = pull.number;
+        let comment = world.wait_comment(n, &["not set up yet", "`.seatrial.yaml`", "version: 1"], PATIENCE).await?;
+        check_not_deployed(world, n).await?;
+
+        // Said once is enough, whatever is pushed.
+        world.push(&pull, Change::page("two")).await?;
+        seatrial_tests::until("the second run", PATIENCE, async || {
+            let runs = world.runs(n).await?;
+            Ok((runs.len() == 2 && runs.iter().all(|run| run.state.is_final())).then_some(()))
+        })
+        .await?;
+        ensure!(world.the_comment(n).await?.id == comment.id, "there is another comment");
+        world.close(&pull).await?;
+        world.control.settle().await?;
+        world.the_comment(n).await.map(drop)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_is_not_told_that_the_repository_is_not_set_up() -> Result<()> {
+    World::tell_with("unconfigured-bot", unconfigured(), async |world| {
+        let new = NewPull {
+            title: "Bump everything".to_owned(),
+            author: Author::bot("renovate[bot]"),
+            head: "bump".to_owned(),
+            ..NewPull::default()
+        };
+        let pull = world.open(new, Change::page("bumped")).await?;
+        check_not_deployed(world, pull.number).await?;
+        let comments = world.comments(pull.number).await?;
+        ensure!(comments.is_empty(), "a bot was told {comments:#?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_are_committed_later_set_the_repository_up() -> Result<()> {
+    World::tell_with("set-up", unconfigured(), async |world| {
+        let pull = world.open_pull("page", Change::page("one")).await?;
+        let n = pull.number;
+        let told = world.wait_comment(n, &["not set up yet"], PATIENCE).await?;
+        world.wait_run(n, "preview_up").await?;
+        let settings = "version: 1\nchart: { path: chart }\nimage: { repository: \"localhost:5000/shop\" }\n";
+        let commit = NewCommit {
+            branch: "main".to_owned(),
+            files: seatrial_github_standin::files([(".seatrial.yaml", settings)]),
+            ..NewCommit::default()
+        };
+        world.control.commit(&world.repository, &commit).await?;
+        let pushed = world.push(&pull, Change::page("two")).await?;
+        let ready = world.wait_ready(n, &pushed).await?;
+        ensure!(ready.id == told.id, "there is another comment");
+        world.check_live(n, &pushed).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_is_deployed_once_it_is_ready_for_review() -> Result<()> {
+    World::tell("draft", async |world| {
+        let new = NewPull { title: "Try".to_owned(), head: "try".to_owned(), draft: true, ..NewPull::default() };
+        let pull = world.open(new, Change::page("draft")).await?;
+        let n = pull.number;
+        let told = world.wait_comment(n, &["this is a draft", "ready for review"], PATIENCE).await?;
+        check_not_deployed(world, n).await?;
+
+        world.control.ready(&world.repository, n).await?;
+        let ready = world.wait_ready(n, &pull.sha).await?;
+        ensure!(ready.id == told.id, "there is another comment");
+        world.check_live(n, &pull.sha).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_request_from_a_fork_is_not_deployed() -> Result<()> {
+    World::tell("fork", async |world| {
+        let fork = world.control.fork(&world.repository, "stranger").await?;
+        let fork = format!("{}/{}", fork.owner, fork.name);
+        let commit = NewCommit {
+            branch: "evil".to_owned(),
+            files: seatrial_github_standin::files([(".seatrial.yaml", "version: 1\nfilters: { drafts: true }\n")]),
+            author: "stranger".to_owned(),
+            ..NewCommit::default()
+        };
+        world.control.commit(&fork, &commit).await?;
+        let new = NewPull {
+            title: "Let me in".to_owned(),
+            author: Author::user("stranger"),
+            head: "evil".to_owned(),
+            head_repository: Some(fork),
+            ..NewPull::default()
+        };
+        let n = world.control.open_pull(&world.repository, &new).await?.number;
+        world.wait_comment(n, &["comes from a fork"], PATIENCE).await?;
+        check_not_deployed(world, n).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_is_wanted_deploys_once_it_is_there() -> Result<()> {
+    let options = Options { settings: "filters: { labels: [preview] }\n".to_owned(), ..Options::default() };
+    World::tell_with("label", options, async |world| {
+        let pull = world.open_pull("labelled", Change::page("labelled")).await?;
+        let n = pull.number;
+        world.wait_comment(n, &["a label is missing", "`preview`"], PATIENCE).await?;
+        check_not_deployed(world, n).await?;
+        world.control.label(&world.repository, n, &["preview"]).await?;
+        world.wait_ready(n, &pull.sha).await?;
+        world.check_live(n, &pull.sha).await
+    })
+    .await
+}
+
+/// The run ended well, and nothing was made.
+async fn check_not_deployed(world: &World, number: u64) -> Result<()> {
+    let run = world.wait_run(number, "preview_up").await?;
+    ensure!(run.state == RunState::Succeeded, "{}", run.summary());
+    let namespace = world.cluster.namespace(&world.namespace(number)).await?;
+    ensure!(namespace.is_none(), "a namespace was made");
+    let deployments = world.deployments().await?;
+    ensure!(deployments.is_empty(), "GitHub was told of {deployments:?}");
+    let preview = world.rest.preview(&world.namespace(number)).await.context("the refused preview")?;
+    ensure!(preview["state"] == "refused", "the preview is {preview:#}");
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! What was made goes away again, and the receipt says so.
+
+use anyhow::{Result, ensure};
+use seatrial_tests::{Change, RunState, World};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_pull_request_leaves_nothing_but_a_receipt() -> Result<()> {
+    World::tell("closed", async |world| {
+        let pull = world.open_pull("short", Change::page("short")).await?;
+        let n = pull.number;
+        let ready = world.wait_ready(n, &pull.sha).await?;
+        world.close(&pull).await?;
+        let receipt = world.wait_receipt(n).await?;
+        ensure!(receipt.id == ready.id, "the receipt is another comment");
+        for object in ["Deployment/shop", "Service/shop"] {
+            ensure!(receipt.body.contains(object), "{object} is not on the receipt: {}", receipt.body);
+        }
+        ensure!(receipt.body.contains("The release was uninstalled"), "{}", receipt.body);
+        world.check_gone(n).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merged_pull_request_leaves_nothing_but_a_receipt() -> Result<()> {
+    World::tell("merged", async |world| {
+        let pull = world.open_pull("merged", Change::page("merged")).await?;
+        world.wait_ready(pull.number, &pull.sha).await?;
+        world.control.merge(&world.repository, pull.number).await?;
+        world.wait_receipt(pull.number).await?;
+        world.check_gone(pull.number).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_during_a_rollout_removes_what_was_begun() -> Result<()> {
+    closed_in("rollout").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_during_helms_work_removes_what_was_begun() -> Result<()> {
+    closed_in("release").await
+}
+
+async fn closed_in(step: &str) -> Result<()> {
+    World::tell(&format!("closed-in-{step}"), async |world| {
+        let pull = world.open_pull("slow", Change::values(&[("hangSeconds", "60")])).await?;
+        let n = pull.number;
+        world.wait_step(n, "preview_up", step).await?;
+        world.close(&pull).await?;
+        world.wait_receipt(n).await?;
+        world.check_gone(n).await?;
+        world.wait_run(n, "preview_down").await?;
+        let runs = world.runs(n).await?;
+        let states: Vec<_> = runs.iter().map(|run| (run.workflow.as_str(), run.state)).collect();
+        let expected = [("preview_up", RunState::Cancelled), ("preview_down", RunState::Succeeded)];
+        ensure!(states == expected, "{states:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reopened_pull_request_gets_its_preview_back_under_the_same_comment() -> Result<()> {
+    World::tell("reopened", async |world| {
+        let pull = world.open_pull("back", Change::page("back")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.close(&pull).await?;
+        world.wait_receipt(n).await?;
+        world.reopen(&pull).await?;
+        world.wait_ready(n, &pull.sha).await?;
+        world.check_live(n, &pull.sha).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reopening_during_the_teardown_ends_with_a_preview() -> Result<()> {
+    World::tell("reopened-early", async |world| {
+        let pull = world.open_pull("hasty", Change::page("hasty")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.close(&pull).await?;
+        world.wait_step(n, "preview_down", "gone").await?;
+        world.reopen(&pull).await?;
+        world.wait_ready(n, &pull.sha).await?;
+        world.check_live(n, &pull.sha).await
+    })
+    .await
+}
