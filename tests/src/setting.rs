@@ -33,7 +33,7 @@ impl Setting {
             registry: read("SEATRIAL_TEST_REGISTRY").unwrap_or_else(|| "localhost:5000".to_owned()),
             program: needed("SEATRIAL_TEST_PROGRAM")?.into(),
         };
-        for file in [&setting.kubeconfig, &setting.helm, &setting.program] {
+        for file in [&setting.kubeconfig, &setting.program] {
             if !file.is_file() {
                 bail!("{} does not exist", file.display());
             }

@@ -27,11 +27,11 @@ pub(super) async fn page(api: Data<&Arc<Api>>, caller: Data<&Caller>, paging: Qu
 
 async fn render(api: &Api, caller: &Caller, paging: &Paging) -> Result<Shell, OperationError> {
     let request = PageRequest { after: paging.after.clone(), ..PageRequest::default() };
-    let page: DeliveryPage = api.operations.list_deliveries(&caller.0, &request).await?.into();
+    let list: DeliveryPage = api.operations.list_deliveries(&caller.0, &request).await?.into();
     let now = api.operations.now();
     let body = html! {
         div.title { h1 { "Deliveries" } }
-        @if page.items.is_empty() {
+        @if list.items.is_empty() {
             div.card.empty { h2 { "Nothing has come yet" } p.quiet { "GitHub sends its webhooks to " code { "/api/webhooks/github" } "." } }
         } @else {
             div.card.scroll {
@@ -42,11 +42,11 @@ async fn render(api: &Api, caller: &Caller, paging: &Paging) -> Result<Shell, Op
                         th scope="col" { "Led to" }
                         th.right scope="col" { "Received" }
                     } }
-                    tbody { @for delivery in &page.items { (row(delivery, now)) } }
+                    tbody { @for delivery in &list.items { (row(delivery, now)) } }
                 }
             }
         }
-        @if let Some(next) = &page.next {
+        @if let Some(next) = &list.next {
             @let query: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
             p.more { a.button href={ "/deliveries?after=" (query) } { "Older" } }
         }

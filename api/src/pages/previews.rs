@@ -33,13 +33,13 @@ async fn render(api: &Api, caller: &Caller, filters: &Filters) -> Result<Shell, 
     let text = Some(filters.text.trim().to_owned()).filter(|text| !text.is_empty());
     let filter = EnvironmentFilter { state, repository: None, text, include_deleted: false };
     let request = PageRequest { after: filters.after.clone(), ..PageRequest::default() };
-    let page: PreviewPage = api.operations.list_previews(&caller.0, &filter, &request).await?.into();
+    let list: PreviewPage = api.operations.list_previews(&caller.0, &filter, &request).await?.into();
     let now = api.operations.now();
     let body = html! {
         div.title { h1 { "Previews" } (filter_form(filters)) }
         div #previews data-part="" aria-live="polite" {
-            @if page.items.is_empty() { (nothing(filters)) } @else { (table(&page.items, now)) }
-            @if let Some(next) = &page.next { p.more { a.button href=(next_page(filters, next)) { "Older" } } }
+            @if list.items.is_empty() { (nothing(filters)) } @else { (table(&list.items, now)) }
+            @if let Some(next) = &list.next { p.more { a.button href=(next_page(filters, next)) { "Older" } } }
         }
     };
     Ok(Shell::new("Previews", Section::Previews, body).live("/api/v1/events"))

@@ -41,13 +41,13 @@ async fn render(api: &Api, caller: &Caller, filters: &Filters) -> Result<Shell, 
         text: said(&filters.text),
     };
     let request = PageRequest { after: filters.after.clone(), ..PageRequest::default() };
-    let page: RunPage = api.operations.list_runs(&caller.0, &filter, &request).await?.into();
+    let list: RunPage = api.operations.list_runs(&caller.0, &filter, &request).await?.into();
     let now = api.operations.now();
     let body = html! {
         div.title { h1 { "Runs" } (filter_form(filters)) }
         div #runs data-part="" aria-live="polite" {
-            @if page.items.is_empty() { div.card.empty { h2 { "No run fits" } } } @else { (table(&page.items, now)) }
-            @if let Some(next) = &page.next { p.more { a.button href=(next_page(filters, next)) { "Older" } } }
+            @if list.items.is_empty() { div.card.empty { h2 { "No run fits" } } } @else { (table(&list.items, now)) }
+            @if let Some(next) = &list.next { p.more { a.button href=(next_page(filters, next)) { "Older" } } }
         }
     };
     Ok(Shell::new("Runs", Section::Runs, body).live("/api/v1/events"))

@@ -13,10 +13,10 @@ mod run;
 mod why;
 
 pub use delivery::{Delivery, DeliveryPage, WebhookReceipt};
-pub use event::{Event, EventKind, LogEvent};
-pub use failure::{ClusterEvent, Container, ContainerLog, Diagnosis, Evidence, FailureReason, FailureSnapshot, Pod};
+pub use event::{Event, LogEvent};
+pub use failure::{ClusterEvent, Container, Diagnosis, FailureSnapshot, Pod};
 pub use preview::{Preview, PreviewPage, PreviewState, Requested, TeardownReceipt};
-pub use problem::{FieldProblem, Problem};
-pub use readiness::{ReadinessCheck, ReadinessReport};
+pub use problem::Problem;
+pub use readiness::ReadinessReport;
 pub use run::{Attempt, AttemptOutcome, Run, RunDetail, RunPage, RunState, Step, StepState};
-pub use why::{SnapshotSummary, WhyNotReady};
+pub use why::WhyNotReady;

@@ -1,5 +1,7 @@
 //! Every operation of the port, over HTTP, against a stateful stand-in for GitHub.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::{Command, Stdio};

@@ -14,6 +14,7 @@ mod releases;
 mod rendered;
 mod unpack;
 mod values;
+mod words;
 mod workspace;
 
 pub use releases::{HelmConfig, HelmReleases};

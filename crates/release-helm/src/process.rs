@@ -62,12 +62,15 @@ async fn run_within(
         .process_group(0)
         .spawn()
         .map_err(|error| Error::invalid(format!("{} cannot be run: {error}; {INSTALL}", program.display())))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    // Read by tasks of their own, which outlive this future: a helm that is told to stop says so
+    // first, and a closed pipe would end it before it marks its release as failed.
+    let stdout = tokio::spawn(tail(child.stdout.take(), STDOUT_LIMIT));
+    let stderr = tokio::spawn(tail(child.stderr.take(), STDERR_LIMIT));
     let mut group = Group { leader: Some(Leader::new(child)), workspace: workspace.clone() };
     let outcome = timeout(patience, async {
-        let (stdout, stderr, status) =
-            tokio::join!(tail(stdout, STDOUT_LIMIT), tail(stderr, STDERR_LIMIT), group.wait());
-        Ok(Output { status: status?, stdout, stderr })
+        let status = group.wait().await?;
+        let lost = |_| Error::transient("helm's output was lost");
+        Ok(Output { status, stdout: stdout.await.map_err(lost)?, stderr: stderr.await.map_err(lost)? })
     })
     .await;
     outcome.unwrap_or_else(|_| {

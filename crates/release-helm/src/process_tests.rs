@@ -64,7 +64,7 @@ async fn a_dropped_run_is_told_to_stop_with_its_group() {
     let place = Place::new();
     let folder = place.folder.path().display().to_string();
     let program = place.script(&format!(
-        "trap 'echo yes > {folder}/told; exit 0' TERM\nsleep 60 &\necho $! > {folder}/child\necho $$ > {folder}/pid\nwait"
+        "trap 'echo stopping; echo stopping >&2; echo yes > {folder}/told; exit 0' TERM\nsleep 60 &\necho $! > {folder}/child\necho $$ > {folder}/pid\nwait"
     ));
     let workspace = place.workspace.clone();
     let task = tokio::spawn(async move { run(&program, &[], &workspace).await.map(|_| ()) });

@@ -1,6 +1,8 @@
 //! Against a real cluster and a real helm. Both are named, never found: set
 //! `SEATRIAL_TEST_KUBECONFIG` and `SEATRIAL_TEST_HELM`. Without them these tests do nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -239,8 +241,7 @@ async fn an_install_that_is_dropped_leaves_nothing_to_recover() {
             while place.status("shop").as_deref() != Some("pending-install") {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            // Helm writes the release once more as it starts the hook; stopped just then it may
-            // leave it pending, which the next install recovers from.
+            // Until helm waits for the hook: as it starts it, it writes the release once more.
             tokio::time::sleep(Duration::from_secs(1)).await;
         };
         tokio::select! {

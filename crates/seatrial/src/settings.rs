@@ -126,8 +126,11 @@ impl Settings {
             })
             .map(|(name, value)| (name[PREFIX.len()..].to_lowercase(), serde_json::Value::String(value)))
             .collect();
-        Figment::new()
-            .merge(Toml::file_exact(file))
+        let mut settings = Figment::new();
+        if file.exists() {
+            settings = settings.merge(Toml::file_exact(file));
+        }
+        settings
             .merge(Serialized::defaults(variables))
             .extract()
             .with_context(|| format!("the settings in {} and the {PREFIX}* variables cannot be used", file.display()))

@@ -20,6 +20,10 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Self::Invalid(format!("a row of the database cannot be read by this version of the program: {error}"))
             }
+            // SQLite's plain error: the statement itself is wrong, and stays so.
+            sqlx::Error::Database(ref database) if database.code().as_deref() == Some("1") => {
+                Self::Invalid(format!("the database refused a statement: {error}; this is a mistake in the program"))
+            }
             other => Self::Unavailable(other.to_string()),
         }
     }

@@ -23,8 +23,8 @@ use crate::views::{EnvironmentFilter, EnvironmentView, Page, PageRequest};
 
 macro_rules! columns {
     () => {
-        "e.id, e.repository, e.number, e.namespace, e.url, e.host, e.title, e.author, e.branch, e.html_url, e.head_sha,
-         e.live_sha, e.target, e.comment, e.deployment, e.refusal, e.failure, e.receipt, e.created_at, e.updated_at"
+        "id, repository, number, namespace, url, host, title, author, branch, html_url, head_sha,
+         live_sha, target, comment, deployment, refusal, failure, receipt, created_at, updated_at"
     };
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn ensure(
         url = naming::preview_url_with_hash(template, at, &namespace).map_err(invalid)?;
     }
     let row = sqlx::query(concat!(
-        "INSERT INTO environments AS e (id, repository, number, namespace, url, host, title, author, branch, html_url,
+        "INSERT INTO environments (id, repository, number, namespace, url, host, title, author, branch, html_url,
                                         head_sha, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
          ON CONFLICT (repository, number) DO UPDATE SET

@@ -1,0 +1,12 @@
+//! The front as its users meet it: real servers on ports of their own, a real store in a file.
+//! Only the cluster and GitHub are stand-ins, as far as the front asks them anything.
+
+mod access;
+mod gateway;
+mod generated;
+mod mcp;
+mod pages;
+mod rest;
+mod standins;
+mod webhook;
+mod world;

@@ -1,0 +1,198 @@
+//! Deliveries and environments, on the real store.
+
+use std::sync::Arc;
+
+use seatrial_engine::{Journal, NewRun, OnConflict, RunId, RunState, SystemClock};
+use seatrial_preview::environment::{EnvironmentState, ServiceTarget};
+use seatrial_preview::failure::FailureSnapshot;
+use seatrial_preview::ids::{CommentId, DeploymentId};
+use seatrial_preview::naming::UrlTemplate;
+use seatrial_preview::ports::{Environments, Fact};
+use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
+use seatrial_preview::{DeliveryId, PullRequestRef};
+use seatrial_store::views::{EnvironmentFilter, PageRequest, RunFilter};
+use seatrial_store::{NewDelivery, Store, StoreError, StoreOptions};
+use tempfile::TempDir;
+
+async fn store() -> (Store, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions {
+        url: format!("sqlite://{}/seatrial.db", folder.path().display()),
+        preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
+        clock: Arc::new(SystemClock),
+    })
+    .await
+    .unwrap();
+    (store, folder)
+}
+
+fn at(repository: &str, number: u64) -> PullRequestRef {
+    PullRequestRef { repository: repository.parse().unwrap(), number }
+}
+
+fn pull_request(at: &PullRequestRef, title: &str) -> PullRequest {
+    let sha = |digit: &str| digit.repeat(40).parse().unwrap();
+    PullRequest {
+        at: at.clone(),
+        title: title.to_owned(),
+        author: "ada".to_owned(),
+        author_is_bot: false,
+        draft: false,
+        state: PullRequestState::Open,
+        head: Head { sha: sha("a"), branch: "feature".to_owned(), repository: Some(at.repository.clone()) },
+        base: Base { branch: "main".to_owned(), sha: sha("b") },
+        labels: Vec::new(),
+        html_url: format!("https://github.example/{}/pull/{}", at.repository, at.number),
+    }
+}
+
+fn run(workflow: &str, at: &PullRequestRef) -> NewRun {
+    NewRun {
+        id: RunId::new(),
+        workflow: workflow.to_owned(),
+        version: 1,
+        input: serde_json::json!({}),
+        key: Some(at.to_string()),
+        on_conflict: OnConflict::Supersede,
+        deduplication: None,
+        priority: 0,
+    }
+}
+
+fn delivery(id: &str, at: &PullRequestRef) -> NewDelivery {
+    NewDelivery {
+        id: DeliveryId(id.to_owned()),
+        event: "pull_request".to_owned(),
+        action: Some("opened".to_owned()),
+        at: Some(at.clone()),
+        payload: b"{}".to_vec(),
+        ignored: None,
+        start: Some((pull_request(at, "A change"), run("preview_up", at))),
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_stored_once_with_its_environment_and_its_run() {
+    let (store, _folder) = store().await;
+    let at = at("acme/shop", 7);
+    let first = store.accept_delivery(delivery("d-1", &at)).await.unwrap();
+    let again = store.accept_delivery(delivery("d-1", &at)).await.unwrap();
+    assert!(first.fresh && !again.fresh);
+    assert_eq!(again.run, first.run);
+    let runs = store.list_runs(&RunFilter::default(), &PageRequest::default()).await.unwrap();
+    assert_eq!(runs.items.iter().map(|run| Some(run.id)).collect::<Vec<_>>(), [first.run]);
+    let view = store.find_environment_of(&at).await.unwrap().unwrap();
+    assert_eq!(view.state, EnvironmentState::Queued);
+    assert_eq!(view.environment.namespace.as_str(), "pr-shop-7");
+    assert_eq!(view.environment.url, "http://pr-7-shop.localhost:8081");
+    let deliveries = store.list_deliveries(&PageRequest::default()).await.unwrap().items;
+    assert_eq!(deliveries.len(), 1);
+    assert_eq!((deliveries[0].run, deliveries[0].at.as_ref()), (first.run, Some(&at)));
+}
+
+#[tokio::test]
+async fn a_delivery_whose_run_cannot_start_leaves_nothing() {
+    let (store, _folder) = store().await;
+    let at = at("acme/shop", 7);
+    store.start(run("preview_up", &at)).await.unwrap();
+    let mut rejected = delivery("d-1", &at);
+    rejected.start.as_mut().unwrap().1.on_conflict = OnConflict::Reject;
+    assert!(matches!(store.accept_delivery(rejected).await, Err(StoreError::Journal(_))));
+    assert!(store.list_deliveries(&PageRequest::default()).await.unwrap().items.is_empty());
+    assert!(store.find_environment_of(&at).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn two_repositories_of_one_name_get_namespaces_and_hosts_of_their_own() {
+    let (store, _folder) = store().await;
+    let first = store.ensure(&pull_request(&at("acme/shop", 7), "one")).await.unwrap();
+    let second = store.ensure(&pull_request(&at("other/shop", 7), "two")).await.unwrap();
+    assert_eq!(first.namespace.as_str(), "pr-shop-7");
+    assert!(second.namespace.as_str().starts_with("pr-shop-7-"), "{}", second.namespace);
+    assert_ne!(first.host, second.host);
+    let again = store.ensure(&pull_request(&at("other/shop", 7), "renamed")).await.unwrap();
+    assert_eq!((again.id, again.namespace, again.host), (second.id, second.namespace, second.host.clone()));
+    assert_eq!(again.title, "renamed");
+    let found = store.find_environment_by_host(&second.host.to_uppercase()).await.unwrap().unwrap();
+    assert_eq!(found.environment.id, second.id);
+}
+
+#[tokio::test]
+async fn facts_are_remembered_and_a_new_request_clears_what_is_history() {
+    let (store, _folder) = store().await;
+    let at = at("acme/shop", 7);
+    let pull_request = pull_request(&at, "A change");
+    let id = store.ensure(&pull_request).await.unwrap().id;
+    let target = ServiceTarget { service: "shop".to_owned(), port: 8080 };
+    for fact in [
+        Fact::Comment(Some(CommentId(5))),
+        Fact::Deployment(DeploymentId(6)),
+        Fact::Target(target.clone()),
+        Fact::Live(pull_request.head.sha.clone()),
+        Fact::Refused("a draft".to_owned()),
+    ] {
+        store.remember(id, fact).await.unwrap();
+    }
+    let known = store.find(&at).await.unwrap().unwrap();
+    assert_eq!((known.comment, known.deployment), (Some(CommentId(5)), Some(DeploymentId(6))));
+    assert_eq!((known.target, known.live_sha), (Some(target), Some(pull_request.head.sha.clone())));
+    assert_eq!(known.refusal.as_deref(), Some("a draft"));
+    store.remember(id, Fact::Requested(pull_request.head.sha.clone())).await.unwrap();
+    let known = store.find(&at).await.unwrap().unwrap();
+    assert_eq!(known.refusal, None);
+    assert!(known.live_sha.is_some(), "what is live stays live until something else is");
+}
+
+#[tokio::test]
+async fn the_newest_snapshot_is_found() {
+    let (store, _folder) = store().await;
+    let id = store.ensure(&pull_request(&at("acme/shop", 7), "A change")).await.unwrap().id;
+    assert!(store.find_snapshot(id).await.unwrap().is_none());
+    let newest = RunId::new();
+    for (seconds, run) in [(2, newest), (1, RunId::new())] {
+        let snapshot = FailureSnapshot {
+            taken_at: chrono::DateTime::from_timestamp(seconds, 0).unwrap(),
+            step: "rollout".to_owned(),
+            diagnosis: None,
+            pods: Vec::new(),
+            events: Vec::new(),
+            logs: Vec::new(),
+            manifest: None,
+        };
+        store.keep_snapshot(id, run.0, &snapshot).await.unwrap();
+    }
+    let (run, snapshot) = store.find_snapshot(id).await.unwrap().unwrap();
+    assert_eq!((run, snapshot.taken_at.timestamp()), (newest, 2));
+}
+
+#[tokio::test]
+async fn lists_filter_and_go_on_page_by_page() {
+    let (store, _folder) = store().await;
+    for number in 1..=5 {
+        store.accept_delivery(delivery(&format!("d-{number}"), &at("acme/shop", number))).await.unwrap();
+    }
+    store.start(run("preview_down", &at("acme/shop", 1))).await.unwrap();
+    let all = EnvironmentFilter::default();
+    let mut seen = Vec::new();
+    let mut page = PageRequest { after: None, limit: 2 };
+    loop {
+        let found = store.list_environments(&all, &page).await.unwrap();
+        assert!(found.items.len() <= 2);
+        seen.extend(found.items.into_iter().map(|view| view.environment.at.number));
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2, 3, 4, 5]);
+    let deleting = EnvironmentFilter { state: Some(EnvironmentState::Deleting), ..EnvironmentFilter::default() };
+    let found = store.list_environments(&deleting, &PageRequest::default()).await.unwrap().items;
+    assert_eq!(found.iter().map(|view| view.environment.at.number).collect::<Vec<_>>(), [1]);
+    let cancelled = RunFilter { state: Some(RunState::Cancelled), ..RunFilter::default() };
+    assert_eq!(store.list_runs(&cancelled, &PageRequest::default()).await.unwrap().items.len(), 1);
+    let bad = store.list_runs(&RunFilter::default(), &PageRequest { after: Some("x".to_owned()), limit: 1 }).await;
+    assert!(matches!(bad, Err(StoreError::Invalid(_))));
+    let counts = store.counts().await.unwrap();
+    assert!(counts.environments.contains(&(EnvironmentState::Queued, 4)), "{counts:?}");
+}
