@@ -1,7 +1,7 @@
 //! A world: everything one test needs, and nothing it shares but the cluster.
 
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -122,7 +122,17 @@ impl World {
 
         let github = start_github(options.github_port).await?;
         let control = github.control()?;
-        let repository = options.repository.unwrap_or_else(|| format!("acme/{}", unique(name)));
+        let repository = match options.repository {
+            None => format!("acme/{}", unique(name)),
+            Some(known) => {
+                // What a world of this name left when it was killed.
+                for namespace in cluster.namespaces_of(&known).await? {
+                    cluster.delete_namespace(&namespace).await?;
+                    cluster.wait_gone(&namespace, PATIENCE).await?;
+                }
+                known
+            }
+        };
         let registry = Registry::new(&setting.registry, http.clone());
         let settings = (!options.unconfigured).then(|| sample::settings(&registry.image(), &options.settings));
         control.repository(&repository, sample::repository(settings.as_deref())?).await?;
@@ -152,7 +162,7 @@ impl World {
     }
 
     /// Ends the program and keeps all that helps to understand a failure; answers the folder.
-    async fn keep_evidence(mut self) -> std::path::PathBuf {
+    pub async fn keep_evidence(mut self) -> PathBuf {
         evidence::collect(&self, self.folder.path()).await;
         self.end_program();
         // The namespaces hold pods, and pods take room from other tests.
@@ -228,6 +238,7 @@ impl World {
     pub async fn open(&self, new: NewPull, change: Change) -> Result<Pull> {
         self.branch(&new.head, change).await?;
         let made = self.control.open_pull(&self.repository, &new).await?;
+        self.check_accepted().await?;
         Ok(Pull { number: made.number, branch: made.head_branch, sha: made.head_sha, html_url: made.html_url })
     }
 
@@ -241,15 +252,31 @@ impl World {
             self.registry.tag(&sha).await?;
         }
         self.control.release(&[]).await?;
+        self.check_accepted().await?;
         Ok(sha)
     }
 
     pub async fn close(&self, pull: &Pull) -> Result<()> {
-        self.control.close(&self.repository, pull.number).await.map(drop)
+        self.control.close(&self.repository, pull.number).await?;
+        self.check_accepted().await
     }
 
     pub async fn reopen(&self, pull: &Pull) -> Result<()> {
-        self.control.reopen(&self.repository, pull.number).await.map(drop)
+        self.control.reopen(&self.repository, pull.number).await?;
+        self.check_accepted().await
+    }
+
+    /// The newest event was taken: otherwise there is nothing to wait for.
+    async fn check_accepted(&self) -> Result<()> {
+        let newest = self.control.wait_for(Duration::from_secs(30), async |control: &Control| {
+            let deliveries = control.deliveries().await?;
+            let newest = deliveries.into_iter().rfind(|delivery| delivery.event == "pull_request");
+            Ok(newest.filter(|delivery| delivery.status_code.is_some()))
+        });
+        let newest = newest.await.context("the event was not answered")?;
+        let (action, status) = (newest.action.unwrap_or_default(), newest.status_code);
+        ensure!(status == Some(202), "the event {action:?} was answered with {status:?}");
+        Ok(())
     }
 
     async fn hooks(&self, mode: HookMode) -> Result<()> {

@@ -60,15 +60,29 @@ impl Conversation {
                 Err(e) => return Err(e),
             }
         }
-        let comment = match forge.find_comment(at, &comment::marker(at)).await? {
+        let comment = match forge.find_comments(at, &comment::marker(at)).await?.first() {
             Some(found) => {
-                forge.update_comment(&at.repository, found, &body).await?;
-                found
+                forge.update_comment(&at.repository, *found, &body).await?;
+                *found
             }
             None => forge.create_comment(at, &body).await?,
         };
         environments.remember(id, Fact::Comment(Some(comment))).await?;
         Ok(comment)
+    }
+
+    /// As [`Conversation::comment`], for a run's last word: afterwards it is the only one. A
+    /// creation that was on its way when the process was killed may have made a twin.
+    pub(crate) async fn last_comment(&self, cx: &Context, state: &CommentState) -> Result<()> {
+        let World { forge, .. } = &self.world;
+        let at = &self.environment.at;
+        let comment = self.comment(cx, state).await?;
+        for twin in forge.find_comments(at, &comment::marker(at)).await? {
+            if twin != comment {
+                forge.delete_comment(&at.repository, twin).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The commit status that goes with `state`.
@@ -104,20 +118,27 @@ impl Conversation {
         self.world.forge.set_deployment_status(&self.environment.at.repository, deployment, &status).await
     }
 
-    /// Everything that says `state`: comment, deployment and commit status, at the same time.
-    /// Repeatable; an error names the first thing that could not be said.
+    /// A run's last word: comment, deployment and commit status, at the same time. Repeatable; an
+    /// error names the first thing that could not be said.
     pub(crate) async fn say(&self, cx: &Context, state: &CommentState) -> Result<()> {
         let (comment, deployment, status) =
-            tokio::join!(self.comment(cx, state), self.deployment_status(state), self.commit_status(state));
+            tokio::join!(self.last_comment(cx, state), self.deployment_status(state), self.commit_status(state));
         comment?;
         deployment?;
         status
     }
 
-    /// As [`Conversation::say`], but GitHub's trouble is only noted: the work goes on, and a later
-    /// word catches up.
+    /// A word on the way. GitHub's trouble is only noted: the work goes on, and a later word
+    /// catches up.
     pub(crate) async fn try_say(&self, cx: &Context, state: &CommentState) {
-        let said = tokio::time::timeout(PATIENCE, self.say(cx, state)).await;
+        let said = tokio::time::timeout(PATIENCE, async {
+            let (comment, deployment, status) =
+                tokio::join!(self.comment(cx, state), self.deployment_status(state), self.commit_status(state));
+            comment?;
+            deployment?;
+            status
+        })
+        .await;
         note("said on the pull request", said);
     }
 

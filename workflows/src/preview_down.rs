@@ -179,8 +179,7 @@ impl PreviewDown {
             return Ok(());
         }
         conversation.end_deployment("The preview was deleted").await.map_err(failure)?;
-        conversation.comment(cx, &CommentState::Deleted { receipt: receipt.clone() }).await.map_err(failure)?;
-        Ok(())
+        conversation.last_comment(cx, &CommentState::Deleted { receipt: receipt.clone() }).await.map_err(failure)
     }
 
     async fn report_failure(
@@ -196,7 +195,6 @@ impl PreviewDown {
         self.world.environments.remember(environment.id, Fact::Failed(diagnosis.clone())).await.map_err(failure)?;
         let state =
             CommentState::Failed { step: step.to_owned(), diagnosis, steps: step_lines(Self::STEPS, &timeline) };
-        conversation.comment(cx, &state).await.map_err(failure)?;
-        Ok(())
+        conversation.last_comment(cx, &state).await.map_err(failure)
     }
 }

@@ -186,7 +186,7 @@ impl PreviewUp {
             CommentState::Refused { refusal: refusal.clone() }
         };
         if !(unconfigured && admitted.pull_request.author_is_bot) {
-            conversation.comment(cx, &state).await.map_err(failure)?;
+            conversation.last_comment(cx, &state).await.map_err(failure)?;
         }
         let reason = comment::commit_status(&state).description;
         self.world.environments.remember(admitted.environment.id, Fact::Refused(reason)).await.map_err(failure)

@@ -28,7 +28,7 @@ fn row(step: &Step, detail: &RunDetail, scale: &Scale, now: DateTime<Utc>, outpu
     let progress = detail.progress.as_ref().filter(|_| step.state == StepState::Running);
     let id = format!("step-{}-{}-{}", step.scope.as_deref().unwrap_or_default(), step.name, step.occurrence);
     html! {
-        li class={ "step " (tone) } .nested[step.scope.is_some()] {
+        li class={ "step " (tone) @if step.scope.is_some() { " nested" } } {
             div.row {
                 span.sign aria-hidden="true" { (sign) }
                 span.name {

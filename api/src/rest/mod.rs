@@ -4,7 +4,7 @@ mod deliveries;
 mod errors;
 mod events;
 mod logs;
-mod preview_actions;
+mod preview_insight;
 mod previews;
 mod runs;
 mod spec;
@@ -19,7 +19,7 @@ pub use spec::description;
 
 type Resources = (
     previews::Previews,
-    preview_actions::PreviewActions,
+    preview_insight::PreviewInsight,
     logs::Logs,
     runs::Runs,
     deliveries::Deliveries,
@@ -41,7 +41,7 @@ enum Tag {
 pub(crate) fn service() -> OpenApiService<Resources, ()> {
     let resources = (
         previews::Previews,
-        preview_actions::PreviewActions,
+        preview_insight::PreviewInsight,
         logs::Logs,
         runs::Runs,
         deliveries::Deliveries,

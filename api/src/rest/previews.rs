@@ -1,19 +1,56 @@
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
 use seatrial_operations::EnvironmentName;
 use seatrial_operations::views::{EnvironmentFilter, EnvironmentView, Page};
 
-use super::errors::{ListError, ReadError};
+use super::errors::{ListError, ReadError, WriteError};
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
-use crate::wire::{FailureSnapshot, Pod, Preview, PreviewPage, PreviewState, WhyNotReady};
+use crate::wire::{Preview, PreviewPage, PreviewState, Requested};
 
 pub(crate) struct Previews;
+
+/// Which pull request to deploy.
+#[derive(Object)]
+#[oai(example)]
+struct Deploy {
+    /// `owner/name`.
+    repository: String,
+    /// The pull request's number.
+    number: u64,
+}
+
+impl Example for Deploy {
+    fn example() -> Self {
+        Self { repository: "acme/shop".to_owned(), number: 7 }
+    }
+}
+
+#[derive(ApiResponse)]
+enum AcceptedAnswer {
+    /// Accepted; the run does it.
+    #[oai(status = 202)]
+    Accepted(
+        Json<Requested>,
+        /// The run.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+impl From<seatrial_operations::Requested> for AcceptedAnswer {
+    fn from(requested: seatrial_operations::Requested) -> Self {
+        let requested = Requested::from(requested);
+        let location = requested.run_url.clone();
+        Self::Accepted(Json(requested), location)
+    }
+}
 
 #[OpenApi(prefix_path = "/previews", tag = "Tag::Previews")]
 impl Previews {
@@ -73,48 +110,60 @@ impl Previews {
         Ok(Json(api.operations.get_preview(&caller.0.0, &preview.parse()?).await?.into()))
     }
 
-    /// Get the pods of a preview
+    /// Deploy a pull request
     ///
-    /// As the cluster has them now.
-    #[oai(path = "/:preview/pods", method = "get", operation_id = "listPreviewPods")]
-    async fn pods(
+    /// Deploys its newest commit, whether it has a preview already or not. Supersedes what runs
+    /// for it.
+    #[oai(path = "/", method = "post", operation_id = "deployPullRequest")]
+    async fn create(
         &self,
         api: Data<&Arc<Api>>,
         caller: Data<&Caller>,
-        /// Its id or its namespace.
-        preview: Path<String>,
-    ) -> Result<Json<Vec<Pod>>, ReadError> {
-        let pods = api.operations.list_pods(&caller.0.0, &preview.parse()?).await?;
-        Ok(Json(pods.into_iter().map(Pod::from).collect()))
+        body: Json<Deploy>,
+    ) -> Result<AcceptedAnswer, WriteError> {
+        Ok(api.operations.deploy_pull_request(&caller.0.0, &body.repository, body.number).await?.into())
     }
 
-    /// Get the newest failure of a preview
+    /// Deploy a preview again
     ///
-    /// The events, container states, logs and manifest that were to be seen when it failed. Kept
-    /// after the preview is gone.
-    #[oai(path = "/:preview/failure", method = "get", operation_id = "getPreviewFailure")]
-    async fn failure(
+    /// The newest commit of its pull request. Supersedes what runs for it.
+    #[oai(path = "/:preview/deploy", method = "post", operation_id = "deployPreview")]
+    async fn deploy(
         &self,
         api: Data<&Arc<Api>>,
         caller: Data<&Caller>,
         /// Its id or its namespace.
         preview: Path<String>,
-    ) -> Result<Json<FailureSnapshot>, ReadError> {
-        Ok(Json(api.operations.get_failure(&caller.0.0, &preview.parse()?).await?.into()))
+    ) -> Result<AcceptedAnswer, WriteError> {
+        Ok(api.operations.deploy_preview(&caller.0.0, &preview.parse()?).await?.into())
     }
 
-    /// Ask why a preview is not ready
+    /// Retry a preview's failed run
     ///
-    /// A sentence and what to do; then the evidence, from the journal and, if it answers in time,
-    /// from the cluster.
-    #[oai(path = "/:preview/why-not-ready", method = "get", operation_id = "whyNotReady")]
-    async fn why_not_ready(
+    /// The run goes on at its first failed step; steps that succeeded are not run again.
+    #[oai(path = "/:preview/retry", method = "post", operation_id = "retryPreview")]
+    async fn retry(
         &self,
         api: Data<&Arc<Api>>,
         caller: Data<&Caller>,
         /// Its id or its namespace.
         preview: Path<String>,
-    ) -> Result<Json<WhyNotReady>, ReadError> {
-        Ok(Json(api.operations.why_not_ready(&caller.0.0, &preview.parse()?).await?.into()))
+    ) -> Result<AcceptedAnswer, WriteError> {
+        Ok(api.operations.retry_preview(&caller.0.0, &preview.parse()?).await?.into())
+    }
+
+    /// Delete a preview
+    ///
+    /// Uninstalls its release, deletes its namespace and waits until both are gone. May be
+    /// repeated: a teardown that runs, or has run, is returned again.
+    #[oai(path = "/:preview", method = "delete", operation_id = "deletePreview")]
+    async fn delete(
+        &self,
+        api: Data<&Arc<Api>>,
+        caller: Data<&Caller>,
+        /// Its id or its namespace.
+        preview: Path<String>,
+    ) -> Result<AcceptedAnswer, WriteError> {
+        Ok(api.operations.delete_preview(&caller.0.0, &preview.parse()?).await?.into())
     }
 }

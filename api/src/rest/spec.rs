@@ -7,6 +7,8 @@ pub(super) const DESCRIPTION: &str = "Seatrial gives every pull request a runnin
 
 Every request needs a token, as `Authorization: Bearer <token>`. Errors are `application/problem+json` \
 with a stable `code`, a sentence in `detail` that says what to do, and a `pointer` to the field that is wrong. \
+Besides the errors of each operation, any request may be refused with 403 `cross_origin` (a browser's session used from another site), \
+413 `too_large` (bodies have at most 1 MiB) or 421 `host_not_allowed` (a host name that is none of this server's). \
 Lists have pages: give the `next` of one page as `after` for the next. Long work answers 202 with the URL of its run.";
 
 /// The OpenAPI description, as `GET /api/openapi.json` gives it. `api/openapi.json` of the
@@ -28,4 +30,21 @@ pub fn description() -> String {
 #[handler]
 pub(crate) fn describe() -> Response {
     Response::builder().content_type("application/json").body(description())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// poem-openapi writes a path that two resources share twice, and readers see one of them.
+    #[test]
+    fn each_path_is_described_once() {
+        let spec = service().spec();
+        let paths: Vec<&str> = spec.lines().filter(|line| line.starts_with("    \"/")).collect();
+        let mut once = paths.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert!(paths.len() > 10, "the description's layout has changed");
+        assert_eq!(once.len(), paths.len());
+    }
 }

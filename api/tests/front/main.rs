@@ -7,6 +7,7 @@ mod generated;
 mod mcp;
 mod pages;
 mod rest;
+mod show;
 mod standins;
 mod webhook;
 mod world;

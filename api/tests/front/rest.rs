@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use reqwest::StatusCode;
-use seatrial_engine::Journal;
+use seatrial_engine::{Clock, Failure, Journal, StepChange, SystemClock};
 use serde_json::{Value, json};
 
 use crate::standins::pod;
-use crate::world::{World, assert_problem, pull_request};
+use crate::world::{World, assert_problem, key, pull_request};
 
 #[tokio::test]
 async fn previews_are_listed_filtered_and_paged() {
@@ -103,6 +105,29 @@ async fn a_failure_is_explained_and_retried() {
 }
 
 #[tokio::test]
+async fn a_step_that_waits_for_its_next_attempt_is_explained() {
+    let world = World::new().await;
+    world.opened(7, "x").await;
+    let claim = world.work(&[("admit", 50)]).await;
+    let at = SystemClock.now();
+    let failure = Failure::transient("the API server does not answer");
+    let retry_at = at + Duration::from_secs(8);
+    let steps = vec![
+        StepChange::Began { key: key("namespace"), position: 1, attempt: 1, at },
+        StepChange::Failed { key: key("namespace"), attempt: 1, at, failure, retry_at: Some(retry_at) },
+    ];
+    world.record(&claim, steps, None).await;
+    world.cluster.pods.lock().unwrap().push(pod("shop-1", "waiting: ContainerCreating", false));
+
+    let why = world.read("/api/v1/previews/pr-shop-7/why-not-ready").await;
+    let summary = why["summary"].as_str().unwrap();
+    assert!(summary.contains("step namespace failed once so far and will be tried again"), "{summary}");
+    assert_eq!((&why["attempts"], &why["last_error"]), (&json!(1), &json!("the API server does not answer")));
+    assert!(why["next_attempt_at"].is_string());
+    assert_eq!(why["pods"][0]["containers"][0]["state"], "waiting: ContainerCreating");
+}
+
+#[tokio::test]
 async fn an_old_run_is_not_retried_over_a_newer_one() {
     let world = World::new().await;
     let (_, old) = world.failed(7, "Crashes").await;
@@ -170,8 +195,8 @@ async fn events_are_heard_as_they_happen() {
     let (_, run) = world.opened(7, "x").await;
     let mut events = world.get("/api/v1/events?key=acme%2Fshop%237").send().await.unwrap();
     assert_eq!(events.headers()["content-type"], "text/event-stream");
-    world.store.cancel(run, "a test", seatrial_engine::Clock::now(&seatrial_engine::SystemClock)).await.unwrap();
-    let heard = tokio::time::timeout(std::time::Duration::from_secs(5), events.chunk()).await.unwrap().unwrap().unwrap();
+    world.store.cancel(run, "a test", SystemClock.now()).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(5), events.chunk()).await.unwrap().unwrap().unwrap();
     let heard = String::from_utf8(heard.to_vec()).unwrap();
     assert!(heard.contains("\"kind\":\"state\"") && heard.contains("cancelled"), "{heard}");
 }

@@ -129,7 +129,11 @@ impl Forge for StandInForge {
     async fn download_source(&self, _: &RepositoryName, _: &HeadSha) -> Result<Bytes> {
         not_asked_of_forge()
     }
-    async fn find_comment(&self, _: &PullRequestRef, _: &str) -> Result<Option<CommentId>> {
+    async fn delete_comment(&self, _: &RepositoryName, _: CommentId) -> Result<()> {
+        not_asked_of_forge()
+    }
+
+    async fn find_comments(&self, _: &PullRequestRef, _: &str) -> Result<Vec<CommentId>> {
         not_asked_of_forge()
     }
     async fn create_comment(&self, _: &PullRequestRef, _: &str) -> Result<CommentId> {

@@ -147,22 +147,21 @@ impl Forge for GithubForge {
         Ok(self.client.download(&call, SOURCE_LIMIT).await?.body)
     }
 
-    async fn find_comment(&self, at: &PullRequestRef, marker: &str) -> Result<Option<CommentId>> {
+    async fn find_comments(&self, at: &PullRequestRef, marker: &str) -> Result<Vec<CommentId>> {
         let what = format!("list the comments of {at}");
         let doing = Doing { what: &what, permission: "Pull requests: read" };
         let ours = self.client.login().await?;
+        let mut found = Vec::new();
         for page in 1..=MOST_PAGES {
             let path = format!("/repos/{}/issues/{}/comments?per_page={PAGE}&page={page}", at.repository, at.number);
             let comments: Vec<Comment> = self.get(&at.repository, doing, path).await?.json(doing)?;
-            let found = comments.iter().find(|comment| {
+            let with_marker = comments.iter().filter(|comment| {
                 comment.user.as_ref().is_some_and(|user| user.login.eq_ignore_ascii_case(ours))
                     && comment.body.as_ref().is_some_and(|body| body.contains(marker))
             });
-            if let Some(comment) = found {
-                return Ok(Some(CommentId(comment.id)));
-            }
+            found.extend(with_marker.map(|comment| CommentId(comment.id)));
             if comments.len() < PAGE {
-                return Ok(None);
+                return Ok(found);
             }
         }
         Err(Error::invalid(format!("{at} has more than {} comments; they are not searched", MOST_PAGES * PAGE)))
@@ -182,6 +181,17 @@ impl Forge for GithubForge {
         let path = format!("/repos/{repository}/issues/comments/{}", comment.0);
         self.write(repository, doing, Method::PATCH, path, json!({ "body": body })).await?;
         Ok(())
+    }
+
+    async fn delete_comment(&self, repository: &RepositoryName, comment: CommentId) -> Result<()> {
+        let what = format!("delete comment {} of {repository}", comment.0);
+        let doing = Doing { what: &what, permission: "Pull requests: write" };
+        let path = format!("/repos/{repository}/issues/comments/{}", comment.0);
+        let call = Call { repository, doing, method: Method::DELETE, path, accept: JSON, body: None };
+        match self.client.send(&call).await {
+            Err(e) if e.is_not_found() => Ok(()),
+            other => other.map(|_| ()),
+        }
     }
 
     async fn ensure_deployment(&self, deployment: &NewDeployment) -> Result<DeploymentId> {

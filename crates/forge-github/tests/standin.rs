@@ -126,12 +126,12 @@ async fn our_comment_is_found_among_many_and_edited() {
     let forge = world.forge();
     let stranger = Author::user("mallory");
     world.control.comment("acme/shop", world.at.number, &stranger, MARKER).await.unwrap();
-    assert_eq!(forge.find_comment(&world.at, MARKER).await.unwrap(), None, "only our own count");
+    assert_eq!(forge.find_comments(&world.at, MARKER).await.unwrap(), [], "only our own count");
     for number in 0..120 {
         world.control.comment("acme/shop", world.at.number, &stranger, &format!("comment {number}")).await.unwrap();
     }
     let id = forge.create_comment(&world.at, &format!("{MARKER}\nfirst")).await.unwrap();
-    assert_eq!(forge.find_comment(&world.at, MARKER).await.unwrap(), Some(id));
+    assert_eq!(forge.find_comments(&world.at, MARKER).await.unwrap(), [id]);
     forge.update_comment(&world.repository, id, &format!("{MARKER}\nsecond")).await.unwrap();
     let comments = world.control.comments("acme/shop", world.at.number).await.unwrap();
     assert_eq!(comments.iter().find(|comment| comment.id == id.0).unwrap().body, format!("{MARKER}\nsecond"));
@@ -146,7 +146,7 @@ async fn an_answer_that_is_lost_does_not_double_the_comment() {
     world.control.fault(&Fault::new(Action::DropAnswer).on("POST", "/repos/acme/shop/issues")).await.unwrap();
     let error = forge.create_comment(&world.at, MARKER).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient, "{error}");
-    assert!(forge.find_comment(&world.at, MARKER).await.unwrap().is_some());
+    assert!(!forge.find_comments(&world.at, MARKER).await.unwrap().is_empty());
     assert_eq!(world.control.comments("acme/shop", world.at.number).await.unwrap().len(), 1);
 }
 
@@ -264,7 +264,7 @@ async fn an_app_uses_its_installation_and_renews_its_token() {
     let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
     let forge = world.forge_as(Auth::App { id: 4242, private_key_pem: private.into() });
     let id = forge.create_comment(&world.at, MARKER).await.unwrap();
-    assert_eq!(forge.find_comment(&world.at, MARKER).await.unwrap(), Some(id));
+    assert_eq!(forge.find_comments(&world.at, MARKER).await.unwrap(), [id]);
     let minted = |counts: BTreeMap<String, u64>| -> u64 {
         counts.iter().filter(|(name, _)| name.contains("access_tokens")).map(|(_, count)| count).sum()
     };

@@ -221,6 +221,3 @@ fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
-
-#[cfg(test)]
-mod tests;

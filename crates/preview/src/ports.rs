@@ -159,14 +159,17 @@ pub trait Forge: Send + Sync + 'static {
     /// The repository at a commit as `tar.gz`; at most 64 MiB.
     async fn download_source(&self, repository: &RepositoryName, sha: &HeadSha) -> Result<Bytes>;
 
-    /// Our comment on the pull request, by a marker that its text contains. Only comments by
-    /// our own account count.
-    async fn find_comment(&self, at: &PullRequestRef, marker: &str) -> Result<Option<CommentId>>;
+    /// Our comments on the pull request that contain the marker, oldest first. Only comments by
+    /// our own account count. More than one are there when the answer to a creation was lost.
+    async fn find_comments(&self, at: &PullRequestRef, marker: &str) -> Result<Vec<CommentId>>;
 
     async fn create_comment(&self, at: &PullRequestRef, body: &str) -> Result<CommentId>;
 
     /// `NotFound` when somebody deleted it.
     async fn update_comment(&self, repository: &RepositoryName, comment: CommentId, body: &str) -> Result<()>;
+
+    /// One that is gone already is fine.
+    async fn delete_comment(&self, repository: &RepositoryName, comment: CommentId) -> Result<()>;
 
     /// A deployment of the commit in the environment; one that exists for the same commit and
     /// environment is returned again.
