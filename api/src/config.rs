@@ -28,7 +28,12 @@ impl ApiConfig {
     pub(crate) fn hosts(&self) -> Vec<String> {
         let own = self.public_url.as_ref().and_then(Url::host_str).map(str::to_owned);
         let loopback = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        loopback.into_iter().chain(own).chain(self.allowed_hosts.iter().cloned()).map(|h| h.to_ascii_lowercase()).collect()
+        loopback
+            .into_iter()
+            .chain(own)
+            .chain(self.allowed_hosts.iter().cloned())
+            .map(|h| h.to_ascii_lowercase())
+            .collect()
     }
 
     pub(crate) fn is_https(&self) -> bool {

@@ -62,7 +62,8 @@ pub(crate) fn of_error(error: &Error) -> Problem {
 
 /// For a handler that panicked. What it said goes to the log only.
 pub(crate) fn of_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    let said =
+        panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     tracing::error!(panic = said, "a request's handler panicked");
     let sentence = "Seatrial made a mistake; it is in its log";
     ProblemResponse(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", sentence)).into_response()

@@ -44,8 +44,8 @@ fn name(api: &Api, request: &Request) -> &'static str {
 fn is_secure(api: &Api, request: &Request) -> bool {
     let authority = authority(request).unwrap_or_default();
     let loopback = ["localhost", "127.0.0.1", "[::1]"];
-    let on_loopback = loopback.iter().any(|host| {
-        authority.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    });
+    let on_loopback = loopback
+        .iter()
+        .any(|host| authority.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')));
     api.config.is_https() || !on_loopback
 }

@@ -16,7 +16,7 @@ async fn a_comment_whose_answer_was_lost_is_not_made_twice() -> Result<()> {
         world.wait_ready(pull.number, &pull.sha).await?;
         world.check_live(pull.number, &pull.sha).await?;
         ensure!(world.control.faults().await?.is_empty(), "the fault did not happen");
-        Ok(())
+        world.check_never_two(pull.number).await
     })
     .await
 }

@@ -26,7 +26,7 @@ async fn an_opened_pull_request_gets_one_comment_with_a_url_that_answers() -> Re
         ensure!(states == ["in_progress", "success"], "the deployment's states are {states:?}");
         let run = world.wait_run(n, "preview_up").await?;
         ensure!(run.state == RunState::Succeeded && run.claims == 1, "{}", run.summary());
-        Ok(())
+        world.check_never_two(n).await
     })
     .await
 }

@@ -79,6 +79,7 @@ async fn of_many_pushes_at_once_only_the_newest_is_live() -> Result<()> {
 /// every run but the last was cancelled.
 async fn check_order(world: &World, number: u64, shas: &[&str]) -> Result<()> {
     let comment = world.the_comment(number).await?;
+    world.check_never_two(number).await?;
     let about = |body: &str| shas.iter().rposition(|sha| body.contains(&said(sha)));
     let order: Vec<usize> = comment.history.iter().filter_map(|edit| about(&edit.body)).collect();
     ensure!(order.is_sorted(), "the comment went back to an older commit: {order:?} {:#?}", comment.history);

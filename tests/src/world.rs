@@ -318,10 +318,24 @@ impl World {
 
     // ---- what people see ---------------------------------------------------------------------
 
-    /// All comments that Seatrial ever made, deleted ones too.
+    /// Seatrial's comments on the page.
     pub async fn comments(&self, number: u64) -> Result<Vec<CommentView>> {
+        let mut all = self.all_comments(number).await?;
+        all.retain(|comment| comment.deleted_at.is_none());
+        Ok(all)
+    }
+
+    /// All comments that Seatrial ever made, deleted ones too.
+    pub async fn all_comments(&self, number: u64) -> Result<Vec<CommentView>> {
         let all = self.control.comments(&self.repository, number).await?;
         Ok(all.into_iter().filter(|comment| comment.author == DEFAULT_LOGIN).collect())
+    }
+
+    /// There never was another comment than the one that is there.
+    pub async fn check_never_two(&self, number: u64) -> Result<()> {
+        let all = self.all_comments(number).await?;
+        ensure!(all.len() == 1, "there was more than one comment: {all:#?}");
+        Ok(())
     }
 
     /// The one comment; an error if there are more or none.
@@ -331,13 +345,12 @@ impl World {
         comments.pop().context("one comment")
     }
 
-    /// Waits until the comment has all these texts; there may be only one comment meanwhile.
+    /// Waits until the comment has all these texts.
     pub async fn wait_comment(&self, number: u64, texts: &[&str], patience: Duration) -> Result<CommentView> {
         let found = self
             .control
             .wait_for(patience, async |_: &Control| {
                 let comments = self.comments(number).await?;
-                ensure!(comments.len() <= 1, "there must be one comment; there are {comments:#?}");
                 Ok(comments.into_iter().find(|comment| texts.iter().all(|text| comment.body.contains(text))))
             })
             .await;
@@ -371,6 +384,14 @@ impl World {
         self.control.deployments(&self.repository).await
     }
 
+    /// Deployments of the preview that GitHub shows as there, or on their way.
+    pub async fn active_deployments(&self, number: u64) -> Result<Vec<DeploymentView>> {
+        let mut deployments = self.deployments().await?;
+        let ended = ["inactive", "failure", "error"];
+        deployments.retain(|one| one.environment == self.namespace(number) && !ended.contains(&one.state.as_str()));
+        Ok(deployments)
+    }
+
     /// Opens a path of the preview as a browser does.
     pub async fn visit(&self, number: u64, path: &str) -> Result<Answer> {
         self.open_url(&format!("{}{path}", self.url(number))).await
@@ -394,7 +415,10 @@ impl World {
         ensure!(releases.last().is_some_and(|last| last == "deployed"), "the releases are {releases:?}");
         let pending = releases.iter().find(|release| release.starts_with("pending"));
         ensure!(pending.is_none(), "a release is left behind: {releases:?}");
-        self.check_said_live(number, sha).await
+        self.check_said_live(number, sha).await?;
+        let active: Vec<_> = self.active_deployments(number).await?.into_iter().map(|one| one.sha).collect();
+        ensure!(active == [sha], "GitHub shows other deployments as well: {active:?}");
+        Ok(())
     }
 
     /// Commit status and deployment; said at the same time as the comment, so waited for.
@@ -423,10 +447,8 @@ impl World {
         ensure!(comment.body.contains(&namespace), "the receipt does not name {namespace}: {}", comment.body);
         let answer = self.visit(number, "/version").await?;
         ensure!(answer.sha().is_none(), "the URL still answers {answer:?}");
-        let environment = |one: &&DeploymentView| one.environment == namespace;
-        let deployments = self.deployments().await?;
-        let active = deployments.iter().filter(environment).find(|one| one.state != "inactive");
-        ensure!(active.is_none(), "a deployment is still active: {active:?}");
+        let active = self.active_deployments(number).await?;
+        ensure!(active.is_empty(), "deployments are still active: {active:#?}");
         Ok(())
     }
 

@@ -142,20 +142,26 @@ impl Conversation {
         note("said on the pull request", said);
     }
 
-    /// Ends the environment's deployment on GitHub; one that was never made, or is gone, is fine.
-    pub(crate) async fn end_deployment(&self, description: &str) -> Result<()> {
-        let at = &self.environment.at;
-        let known = self.world.environments.find(at).await?.and_then(|environment| environment.deployment);
-        let Some(deployment) = known else { return Ok(()) };
-        let status = DeploymentStatus {
+    /// Ends every deployment of the environment on GitHub.
+    pub(crate) async fn end_deployments(&self, description: &str) -> Result<()> {
+        let Environment { at, namespace, .. } = &self.environment;
+        let status = self.inactive(description);
+        self.world.forge.end_deployments(&at.repository, namespace.as_str(), &status).await
+    }
+
+    /// Ends the deployment of this commit alone.
+    pub(crate) async fn end_own_deployment(&self, description: &str) -> Result<()> {
+        let deployment = self.ensure_deployment().await?;
+        let status = self.inactive(description);
+        self.world.forge.set_deployment_status(&self.environment.at.repository, deployment, &status).await
+    }
+
+    fn inactive(&self, description: &str) -> DeploymentStatus {
+        DeploymentStatus {
             state: DeploymentState::Inactive,
             description: description.to_owned(),
             environment_url: None,
             log_url: self.admin_url(),
-        };
-        match self.world.forge.set_deployment_status(&at.repository, deployment, &status).await {
-            Err(e) if e.is_not_found() => Ok(()),
-            other => other,
         }
     }
 

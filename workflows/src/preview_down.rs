@@ -178,7 +178,7 @@ impl PreviewDown {
         if environment.refusal.is_some() {
             return Ok(());
         }
-        conversation.end_deployment("The preview was deleted").await.map_err(failure)?;
+        conversation.end_deployments("The preview was deleted").await.map_err(failure)?;
         conversation.last_comment(cx, &CommentState::Deleted { receipt: receipt.clone() }).await.map_err(failure)
     }
 

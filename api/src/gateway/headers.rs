@@ -17,14 +17,8 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// What proxies say about the client. Whoever comes here could have made it up.
-const FORWARDED: [&str; 6] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-real-ip",
-];
+const FORWARDED: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
 
 /// Cuts what was meant for this hop, also what `Connection` names.
 pub(super) fn cut_hop_by_hop(headers: &mut HeaderMap) {
@@ -44,7 +38,12 @@ pub(super) fn cut_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Says who asks, for which host, and how.
-pub(super) fn set_forwarded(headers: &mut HeaderMap, client: Option<std::net::IpAddr>, host: &str, scheme: &'static str) {
+pub(super) fn set_forwarded(
+    headers: &mut HeaderMap,
+    client: Option<std::net::IpAddr>,
+    host: &str,
+    scheme: &'static str,
+) {
     for name in FORWARDED {
         headers.remove(name);
     }
@@ -82,7 +81,8 @@ mod tests {
 
     #[test]
     fn forwarded_headers_from_outside_are_not_believed() {
-        let mut headers = map(&[("x-forwarded-for", "6.6.6.6"), ("x-real-ip", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]);
+        let mut headers =
+            map(&[("x-forwarded-for", "6.6.6.6"), ("x-real-ip", "6.6.6.6"), ("forwarded", "for=6.6.6.6")]);
         set_forwarded(&mut headers, Some([1, 2, 3, 4].into()), "a.example:80", "http");
         let expected =
             map(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", "a.example:80"), ("x-forwarded-proto", "http")]);

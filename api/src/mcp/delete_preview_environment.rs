@@ -11,7 +11,13 @@ use crate::wire::Requested;
 #[tool_router(router = delete_preview_environment_router, vis = "pub(super)")]
 impl Tools {
     /// Delete a preview: its release is uninstalled and its namespace deleted with all that is in it. May be repeated. Returns the run; follow it with get_workflow_run.
-    #[tool(annotations(title = "Delete a preview", read_only_hint = false, destructive_hint = true, idempotent_hint = true, open_world_hint = true))]
+    #[tool(annotations(
+        title = "Delete a preview",
+        read_only_hint = false,
+        destructive_hint = true,
+        idempotent_hint = true,
+        open_world_hint = true
+    ))]
     async fn delete_preview_environment(
         &self,
         Parameters(arguments): Parameters<Named>,

@@ -13,7 +13,13 @@ use crate::wire::Requested;
 #[tool_router(router = deploy_preview_environment_router, vis = "pub(super)")]
 impl Tools {
     /// Deploy the newest commit of an open pull request, whether it has a preview already or not; supersedes what runs for it. Returns the run; follow it with get_workflow_run.
-    #[tool(annotations(title = "Deploy a pull request", read_only_hint = false, destructive_hint = false, idempotent_hint = false, open_world_hint = true))]
+    #[tool(annotations(
+        title = "Deploy a pull request",
+        read_only_hint = false,
+        destructive_hint = false,
+        idempotent_hint = false,
+        open_world_hint = true
+    ))]
     async fn deploy_preview_environment(
         &self,
         Parameters(arguments): Parameters<Named>,

@@ -11,7 +11,13 @@ use crate::wire::Requested;
 #[tool_router(router = retry_preview_deployment_router, vis = "pub(super)")]
 impl Tools {
     /// Let the failed or cancelled run of a preview go on at its first failed step; steps that succeeded are not run again. Returns the run; follow it with get_workflow_run.
-    #[tool(annotations(title = "Retry a failed run", read_only_hint = false, destructive_hint = false, idempotent_hint = false, open_world_hint = true))]
+    #[tool(annotations(
+        title = "Retry a failed run",
+        read_only_hint = false,
+        destructive_hint = false,
+        idempotent_hint = false,
+        open_world_hint = true
+    ))]
     async fn retry_preview_deployment(
         &self,
         Parameters(arguments): Parameters<Named>,

@@ -110,7 +110,8 @@ fn form(pods: &[Pod], choice: &Choice) -> Markup {
 }
 
 async fn read(api: &Api, caller: &Caller, namespace: &str, choice: &Choice) -> Result<String, String> {
-    let name: EnvironmentName = namespace.parse().map_err(|error: seatrial_operations::OperationError| error.to_string())?;
+    let name: EnvironmentName =
+        namespace.parse().map_err(|error: seatrial_operations::OperationError| error.to_string())?;
     let reading = async {
         let mut log = Vec::new();
         let mut chunks = api.operations.get_logs(&caller.0, &name, choice.query()).await.map_err(|e| e.to_string())?;

@@ -56,7 +56,11 @@ async fn render(
         },
         _ => None,
     };
-    let log = if again { html! {} } else { logs::section(api, caller, &why, choice).await };
+    let log = if again {
+        html! {}
+    } else {
+        logs::section(api, caller, &why, choice).await
+    };
     let body = body(&why, run.as_ref(), &earlier.items, snapshot.as_ref(), &log, operations.now());
     let events: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
     Ok(Shell::new(&why.preview.title, Section::Previews, body).live(format!("/api/v1/events?key={events}")))

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use poem::web::{Data, Query};
 use poem::{Response, handler};
-use seatrial_operations::views::{EnvironmentFilter, EnvironmentState, PageRequest};
 use seatrial_operations::OperationError;
+use seatrial_operations::views::{EnvironmentFilter, EnvironmentState, PageRequest};
 use serde::Deserialize;
 
 use super::layout::{Section, Shell};

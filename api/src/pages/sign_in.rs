@@ -84,9 +84,8 @@ fn sentence(denied: Denied) -> String {
 
 /// Only paths of this site: a sign-in that leads elsewhere is somebody's trap.
 fn local(next: &str) -> &str {
-    let inside = next.starts_with('/')
-        && !next.starts_with("//")
-        && next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    let inside =
+        next.starts_with('/') && !next.starts_with("//") && next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
     if inside { next } else { "/" }
 }
 

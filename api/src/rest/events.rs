@@ -9,9 +9,9 @@ use poem_openapi::param::Query;
 use poem_openapi::payload::EventStream;
 use seatrial_operations::EventFilter;
 
+use super::Tag;
 use super::errors::ListError;
 use super::runs::run_id;
-use super::Tag;
 use crate::config::Api;
 use crate::guard::Caller;
 use crate::wire::Event;

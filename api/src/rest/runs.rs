@@ -47,8 +47,7 @@ impl Runs {
         #[oai(validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<Option<u32>>,
     ) -> Result<Json<RunPage>, ListError> {
-        let filter =
-            RunFilter { state: state.0.map(Into::into), workflow: workflow.0, key: key.0, text: text.0 };
+        let filter = RunFilter { state: state.0.map(Into::into), workflow: workflow.0, key: key.0, text: text.0 };
         Ok(Json(api.operations.list_runs(&caller.0.0, &filter, &page(after, limit)).await?.into()))
     }
 
@@ -98,6 +97,7 @@ impl Runs {
 }
 
 pub(crate) fn run_id(text: &str) -> Result<RunId, OperationError> {
-    let id = Uuid::parse_str(text).map_err(|_| OperationError::field("run", format!("{text:?} is not the id of a run")))?;
+    let id =
+        Uuid::parse_str(text).map_err(|_| OperationError::field("run", format!("{text:?} is not the id of a run")))?;
     Ok(RunId(id))
 }

@@ -147,15 +147,8 @@ impl From<views::EnvironmentState> for PreviewState {
 }
 
 impl PreviewState {
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Deploying,
-        Self::Running,
-        Self::Failed,
-        Self::Refused,
-        Self::Deleting,
-        Self::Deleted,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Deploying, Self::Running, Self::Failed, Self::Refused, Self::Deleting, Self::Deleted];
 
     pub fn as_str(self) -> &'static str {
         views::EnvironmentState::from(self).as_str()

@@ -79,7 +79,9 @@ async fn an_upgrade_carries_bytes_both_ways() {
     *world.cluster.application.lock().unwrap() = Some(address);
     let mut client = TcpStream::connect(world.gateway.address).await.unwrap();
     client
-        .write_all(b"GET /socket HTTP/1.1\r\nhost: pr-7-shop.localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n")
+        .write_all(
+            b"GET /socket HTTP/1.1\r\nhost: pr-7-shop.localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
         .await
         .unwrap();
     let mut head = Vec::new();

@@ -8,7 +8,10 @@ fn compare(name: &str, made: &str) {
         std::fs::write(&path, made).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == made, "api/{name} is not what the program says: run `cargo xtask generate` and look at the change");
+    assert!(
+        committed == made,
+        "api/{name} is not what the program says: run `cargo xtask generate` and look at the change"
+    );
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod generated;
 mod mcp;
 mod pages;
 mod rest;
-mod show;
 mod standins;
 mod webhook;
 mod world;

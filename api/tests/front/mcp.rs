@@ -28,7 +28,8 @@ impl World {
 #[tokio::test]
 async fn an_agent_finds_its_tools() {
     let world = World::new().await;
-    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
+    let hello =
+        json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
     let hello = world.rpc("initialize", hello).await;
     assert_eq!((&hello["protocolVersion"], &hello["serverInfo"]["name"]), (&json!("2025-11-25"), &json!("seatrial")));
     assert!(hello["instructions"].as_str().unwrap().contains("why_not_ready"));

@@ -14,7 +14,9 @@ async fn text_from_outside_is_escaped_everywhere() {
     for path in ["/", "/?text=%22%3E%3Cscript%3Ealert(3)%3C/script%3E", "/runs", "/deliveries"] {
         clean(&world.page(path).await);
     }
-    for path in [format!("/previews/{id}"), format!("/runs/{run}"), "/previews/pr-shop-7?log=%3Cscript%3Ex/%22%3E".to_owned()] {
+    for path in
+        [format!("/previews/{id}"), format!("/runs/{run}"), "/previews/pr-shop-7?log=%3Cscript%3Ex/%22%3E".to_owned()]
+    {
         clean(&world.page(&path).await);
     }
     let page = world.page(&format!("/previews/{id}")).await;
@@ -25,7 +27,8 @@ async fn text_from_outside_is_escaped_everywhere() {
 
 /// No tag but our own, nothing that the policy would have to stop.
 fn clean(page: &str) {
-    let scripts: Vec<&str> = page.match_indices("<script").map(|(at, _)| &page[at..(at + 40).min(page.len())]).collect();
+    let scripts: Vec<&str> =
+        page.match_indices("<script").map(|(at, _)| &page[at..(at + 40).min(page.len())]).collect();
     assert!(scripts.iter().all(|tag| tag.starts_with("<script src=\"/assets/seatrial.js\"")), "{scripts:?}");
     assert!(!page.contains("<img src=x"));
     assert!(!page.contains(" style=") && !page.contains("<style") && !page.contains(" onclick="));
@@ -55,7 +58,8 @@ async fn a_preview_shows_its_steps_logs_and_actions() {
     world.cluster.pods.lock().unwrap().push(pod("shop-1", "running", true));
     world.cluster.log.lock().unwrap().push("listening on 8080".to_owned());
     let page = world.page(&format!("/previews/{id}")).await;
-    for text in ["Redesign the checkout", "acme/shop#7", "rollout", "5.4 s", "listening on 8080", "Delete this preview"] {
+    for text in ["Redesign the checkout", "acme/shop#7", "rollout", "5.4 s", "listening on 8080", "Delete this preview"]
+    {
         assert!(page.contains(text), "{text}");
     }
     assert!(page.contains("data-events=\"/api/v1/events?key=acme%2Fshop%237\""));

@@ -25,7 +25,9 @@ async fn previews_are_listed_filtered_and_paged() {
     assert_eq!(running["items"][0]["title"], "First");
     let one = world.read("/api/v1/previews?repository=acme/shop&number=3").await;
     assert_eq!(one["items"][0]["number"], 3);
-    assert!(world.read("/api/v1/previews?repository=acme/shop&number=99").await["items"].as_array().unwrap().is_empty());
+    assert!(
+        world.read("/api/v1/previews?repository=acme/shop&number=99").await["items"].as_array().unwrap().is_empty()
+    );
 }
 
 #[tokio::test]
@@ -57,7 +59,8 @@ async fn wrong_questions_name_the_field() {
 #[tokio::test]
 async fn a_pull_request_is_deployed_by_repository_and_number() {
     let world = World::new().await;
-    let deploy = |number: u64| world.post("/api/v1/previews").json(&json!({ "repository": "acme/shop", "number": number }));
+    let deploy =
+        |number: u64| world.post("/api/v1/previews").json(&json!({ "repository": "acme/shop", "number": number }));
     assert_problem(deploy(4).send().await.unwrap(), 404, "pull_request_not_found").await;
 
     world.forge.pull_requests.lock().unwrap().push(pull_request(4, "By hand"));
@@ -78,7 +81,8 @@ async fn a_run_shows_its_steps_and_those_to_come() {
     let (_, run) = world.opened(7, "x").await;
     world.work(&[("admit", 50), ("namespace", 200)]).await;
     let run = world.read(&format!("/api/v1/runs/{run}")).await;
-    let steps: Vec<_> = run["steps"].as_array().unwrap().iter().map(|s| (s["name"].clone(), s["state"].clone())).collect();
+    let steps: Vec<_> =
+        run["steps"].as_array().unwrap().iter().map(|s| (s["name"].clone(), s["state"].clone())).collect();
     assert_eq!(steps[0], (json!("admit"), json!("succeeded")));
     assert_eq!(steps[2], (json!("release"), json!("planned")));
     assert_eq!(run["steps"][1]["took_ms"], 200);
@@ -132,10 +136,7 @@ async fn an_old_run_is_not_retried_over_a_newer_one() {
     let world = World::new().await;
     let (_, old) = world.failed(7, "Crashes").await;
     world.forge.pull_requests.lock().unwrap().push(pull_request(7, "Crashes"));
-    assert_eq!(
-        world.post("/api/v1/previews/pr-shop-7/deploy").send().await.unwrap().status(),
-        StatusCode::ACCEPTED
-    );
+    assert_eq!(world.post("/api/v1/previews/pr-shop-7/deploy").send().await.unwrap().status(), StatusCode::ACCEPTED);
     let response = world.post(&format!("/api/v1/runs/{old}/retry")).send().await.unwrap();
     assert_problem(response, 409, "run_superseded").await;
 }
@@ -144,7 +145,8 @@ async fn an_old_run_is_not_retried_over_a_newer_one() {
 async fn deleting_may_be_repeated() {
     let world = World::new().await;
     world.running(7, "x").await;
-    let delete = || world.client.delete(world.url("/api/v1/previews/pr-shop-7")).bearer_auth(crate::world::TOKEN).send();
+    let delete =
+        || world.client.delete(world.url("/api/v1/previews/pr-shop-7")).bearer_auth(crate::world::TOKEN).send();
     let first: Value = delete().await.unwrap().json().await.unwrap();
     let second: Value = delete().await.unwrap().json().await.unwrap();
     assert_eq!((&first["fresh"], &second["fresh"]), (&json!(true), &json!(false)));

@@ -13,9 +13,7 @@ use seatrial_preview::failure::{ContainerStatus, Diagnosis, FailureSnapshot, Pod
 use seatrial_preview::policies::Policies;
 use seatrial_preview::ports::*;
 use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::{
-    CommentId, DeploymentId, Error, HeadSha, Namespace, PullRequestRef, RepositoryName, Result,
-};
+use seatrial_preview::{CommentId, DeploymentId, Error, HeadSha, Namespace, PullRequestRef, RepositoryName, Result};
 use secrecy::SecretString;
 use tokio::net::TcpStream;
 
@@ -127,6 +125,9 @@ impl Forge for StandInForge {
         not_asked_of_forge()
     }
     async fn download_source(&self, _: &RepositoryName, _: &HeadSha) -> Result<Bytes> {
+        not_asked_of_forge()
+    }
+    async fn end_deployments(&self, _: &RepositoryName, _: &str, _: &DeploymentStatus) -> Result<()> {
         not_asked_of_forge()
     }
     async fn delete_comment(&self, _: &RepositoryName, _: CommentId) -> Result<()> {

@@ -187,8 +187,14 @@ impl World {
     /// Journals steps, one after the other, and perhaps the run's end.
     pub async fn record(&self, claim: &Claim, steps: Vec<StepChange>, transition: Option<Transition>) {
         let at = SystemClock.now();
-        let entry =
-            Entry { run: claim.id, epoch: claim.epoch, at, lease_until: at + Duration::from_secs(600), steps, transition };
+        let entry = Entry {
+            run: claim.id,
+            epoch: claim.epoch,
+            at,
+            lease_until: at + Duration::from_secs(600),
+            steps,
+            transition,
+        };
         self.store.record(entry).await.unwrap();
     }
 
@@ -211,10 +217,9 @@ impl World {
     pub async fn running(&self, number: u64, title: &str) -> EnvironmentId {
         let (id, _) = self.opened(number, title).await;
         let claim = self.work(&[("admit", 40), ("namespace", 320), ("release", 2_100), ("rollout", 5_400)]).await;
-        for fact in [
-            Fact::Target(ServiceTarget { service: "shop".to_owned(), port: 8080 }),
-            Fact::Live(SHA.parse().unwrap()),
-        ] {
+        for fact in
+            [Fact::Target(ServiceTarget { service: "shop".to_owned(), port: 8080 }), Fact::Live(SHA.parse().unwrap())]
+        {
             Environments::remember(&self.store, id, fact).await.unwrap();
         }
         self.record(&claim, Vec::new(), Some(Transition::Succeeded(json!(null)))).await;
@@ -259,7 +264,8 @@ pub fn diagnosis() -> Diagnosis {
         advice: "Read its last log lines, correct what they name, and push.".to_owned(),
         evidence: vec![Evidence {
             title: "Last log lines".to_owned(),
-            text: "loading configuration\n</pre><script>alert('log')</script>\npanic: DATABASE_URL is not set".to_owned(),
+            text: "loading configuration\n</pre><script>alert('log')</script>\npanic: DATABASE_URL is not set"
+                .to_owned(),
         }],
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn blame_container(pod: &Pod, seen: &ContainerStatus, standing: Stand
                     Reason::ImagePull,
                     0,
                     format!("The image {image} of container {name:?} cannot be pulled ({reason}){said}"),
-                    "Check that the image was pushed under exactly this name and tag, and that the namespace has the registry's credentials (secrets and imagePullSecrets). If the build is still running, set image.wait in .seatrial.yaml.",
+                    "Check that the image was pushed under exactly this name and tag, and that the namespace has the registry's credentials (secrets and imagePullSecrets). If your CI is still building it, retry the deployment when it has been pushed.",
                     false,
                 );
             }

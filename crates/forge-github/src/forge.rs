@@ -23,6 +23,8 @@ const SOURCE_LIMIT: usize = 64 * 1024 * 1024;
 /// GitHub's limit for descriptions.
 const DESCRIPTION_LIMIT: usize = 140;
 const STATUS_CONTEXT: &str = "seatrial/preview";
+/// States of a deployment after which it is not there any more, or never was.
+const ENDED: [&str; 3] = ["inactive", "failure", "error"];
 const PAGE: usize = 100;
 const MOST_PAGES: usize = 300;
 
@@ -71,6 +73,11 @@ impl GithubForge {
 #[derive(Deserialize)]
 struct Identified {
     id: u64,
+}
+
+#[derive(Deserialize)]
+struct Stated {
+    state: String,
 }
 
 #[derive(Deserialize)]
@@ -214,7 +221,9 @@ impl Forge for GithubForge {
             "description": bounded(description, DESCRIPTION_LIMIT),
             "auto_merge": false,
             "required_contexts": [],
-            "transient_environment": true,
+            // GitHub ends a preview's earlier deployments by itself when a later one succeeds, but
+            // spares those that say that their environment will go away.
+            "transient_environment": false,
             "production_environment": false,
         });
         let answer =
@@ -235,6 +244,33 @@ impl Forge for GithubForge {
         set(&mut body, "log_url", &status.log_url);
         let path = format!("/repos/{repository}/deployments/{}/statuses", deployment.0);
         self.write(repository, doing, Method::POST, path, body).await?;
+        Ok(())
+    }
+
+    async fn end_deployments(
+        &self,
+        repository: &RepositoryName,
+        environment: &str,
+        status: &DeploymentStatus,
+    ) -> Result<()> {
+        let what = format!("list the deployments of {repository} to {environment}");
+        let doing = Doing { what: &what, permission: "Deployments: read" };
+        let query = Serializer::new(String::new()).append_pair("environment", environment).finish();
+        for page in 1..=MOST_PAGES {
+            let path = format!("/repos/{repository}/deployments?{query}&per_page={PAGE}&page={page}");
+            let found: Vec<Identified> = self.get(repository, doing, path).await?.json(doing)?;
+            for Identified { id } in &found {
+                let path = format!("/repos/{repository}/deployments/{id}/statuses?per_page=1");
+                let newest: Vec<Stated> = self.get(repository, doing, path).await?.json(doing)?;
+                let ended = newest.first().is_some_and(|newest| ENDED.contains(&newest.state.as_str()));
+                if !ended {
+                    self.set_deployment_status(repository, DeploymentId(*id), status).await?;
+                }
+            }
+            if found.len() < PAGE {
+                break;
+            }
+        }
         Ok(())
     }
 

@@ -177,6 +177,14 @@ async fn deployments_and_statuses_are_set_once() {
     assert_eq!((deployments[0].id, deployments[0].state.as_str()), (id.0, "success"));
     assert_eq!(deployments[0].environment_url, status.environment_url);
 
+    status.state = DeploymentState::Inactive;
+    status.environment_url = None;
+    for _ in 0..2 {
+        forge.end_deployments(&world.repository, "pr-shop-1", &status).await.unwrap();
+    }
+    let deployments = world.control.deployments("acme/shop").await.unwrap();
+    assert_eq!(deployments[0].states, ["in_progress", "success", "inactive"]);
+
     let commit = CommitStatus { state: CommitState::Pending, description: "é".repeat(300), target_url: None };
     forge.set_commit_status(&world.repository, &world.sha(), &commit).await.unwrap();
     let statuses = world.control.statuses("acme/shop").await.unwrap();

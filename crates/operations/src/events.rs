@@ -27,9 +27,9 @@ pub enum LiveEvent {
 impl EventFilter {
     fn admits(&self, event: &RunEvent) -> bool {
         let (run, key) = match event {
-            RunEvent::State { run, key, .. } | RunEvent::Step { run, key, .. } | RunEvent::Progress { run, key, .. } => {
-                (run, key.as_ref())
-            }
+            RunEvent::State { run, key, .. }
+            | RunEvent::Step { run, key, .. }
+            | RunEvent::Progress { run, key, .. } => (run, key.as_ref()),
             RunEvent::CancelRequested { run, .. } => (run, None),
         };
         self.run.is_none_or(|wanted| wanted == *run) && self.key.as_ref().is_none_or(|wanted| key == Some(wanted))

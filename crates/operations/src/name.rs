@@ -42,9 +42,9 @@ impl FromStr for EnvironmentName {
             return Ok(Self::Id(EnvironmentId(id)));
         }
         if let Some((repository, number)) = text.split_once('#') {
-            let number = number
-                .parse()
-                .map_err(|_| OperationError::field("number", format!("{number:?} is not the number of a pull request")))?;
+            let number = number.parse().map_err(|_| {
+                OperationError::field("number", format!("{number:?} is not the number of a pull request"))
+            })?;
             return Self::pull_request(repository, number);
         }
         text.parse().map(Self::Namespace).map_err(|_| {

@@ -55,9 +55,8 @@ impl Operations {
                 format!("{at} is not open: reopen it to get a preview"),
             ));
         }
-        let environment = Environments::ensure(&self.store, &pull_request)
-            .await
-            .map_err(|error| OperationError::Unavailable {
+        let environment =
+            Environments::ensure(&self.store, &pull_request).await.map_err(|error| OperationError::Unavailable {
                 code: "database_unavailable",
                 sentence: error.message,
                 retry_after: error.retry_after,

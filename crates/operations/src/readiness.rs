@@ -34,7 +34,12 @@ impl Readiness {
 
 /// The last answer of the cluster, and when it was given.
 #[derive(Default)]
-pub(crate) struct ClusterVersion(Mutex<Option<(DateTime<Utc>, Result<String, String>)>>);
+pub(crate) struct ClusterVersion(Mutex<Option<Answered>>);
+
+struct Answered {
+    at: DateTime<Utc>,
+    answer: Result<String, String>,
+}
 
 impl Operations {
     pub async fn readiness(&self) -> Readiness {
@@ -56,11 +61,11 @@ impl Operations {
         let now = self.now();
         let mut last = self.cluster_version.0.lock().await;
         let answer = match &*last {
-            Some((at, answer)) if now - *at < FRESH => answer.clone(),
+            Some(Answered { at, answer }) if now - *at < FRESH => answer.clone(),
             _ => {
                 let answer = self.ask(Port::Cluster, PATIENCE, self.cluster.version()).await;
                 let answer = answer.map_err(|error| error.to_string());
-                *last = Some((now, answer.clone()));
+                *last = Some(Answered { at: now, answer: answer.clone() });
                 answer
             }
         };

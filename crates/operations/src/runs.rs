@@ -48,7 +48,10 @@ impl Operations {
             if let Some(newer) = newest.items.first().filter(|newest| newest.id != run) {
                 return Err(OperationError::conflict(
                     "run_superseded",
-                    format!("run {run} cannot be retried: run {} of {key} is newer; retry or deploy that one", newer.id),
+                    format!(
+                        "run {run} cannot be retried: run {} of {key} is newer; retry or deploy that one",
+                        newer.id
+                    ),
                 ));
             }
         }

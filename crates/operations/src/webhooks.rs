@@ -62,7 +62,14 @@ impl Operations {
         let new = self.interpret(id, event, meaning, delivery.body).await?;
         let ignored = new.ignored.clone();
         let Accepted { fresh, run } = self.store.accept_delivery(new).await?;
-        tracing::info!(delivery = id, event, run = run.map(tracing::field::display), fresh, ignored, "webhook accepted");
+        tracing::info!(
+            delivery = id,
+            event,
+            run = run.map(tracing::field::display),
+            fresh,
+            ignored,
+            "webhook accepted"
+        );
         Ok(Receipt { delivery: id.to_owned(), run, duplicate: !fresh, ignored: ignored.filter(|_| run.is_none()) })
     }
 

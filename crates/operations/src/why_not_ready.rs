@@ -59,11 +59,7 @@ pub struct SnapshotSummary {
 }
 
 impl Operations {
-    pub async fn why_not_ready(
-        &self,
-        who: &Principal,
-        name: &EnvironmentName,
-    ) -> Result<WhyNotReady, OperationError> {
+    pub async fn why_not_ready(&self, who: &Principal, name: &EnvironmentName) -> Result<WhyNotReady, OperationError> {
         let view = self.get_preview(who, name).await?;
         let report = match &view.newest_run {
             Some(run) => Some(self.get_run(who, run.id).await?),

@@ -182,6 +182,15 @@ pub trait Forge: Send + Sync + 'static {
         status: &DeploymentStatus,
     ) -> Result<()>;
 
+    /// Gives this last status to every deployment of the environment that has not ended: each
+    /// push made one.
+    async fn end_deployments(
+        &self,
+        repository: &RepositoryName,
+        environment: &str,
+        status: &DeploymentStatus,
+    ) -> Result<()>;
+
     async fn set_commit_status(&self, repository: &RepositoryName, sha: &HeadSha, status: &CommitStatus) -> Result<()>;
 }
 
