@@ -57,10 +57,7 @@ async fn a_crashing_container_is_named_with_its_last_log_line_within_15_seconds(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_health_check_fails_with_its_answer_and_a_retry_succeeds() -> Result<()> {
-    let options = Options {
-        settings: "health: { path: /healthz, timeout: 4s }\n".to_owned(),
-        ..Options::default()
-    };
+    let options = Options { settings: "health: { path: /healthz, timeout: 4s }\n".to_owned(), ..Options::default() };
     World::tell_with("health", options, async |world| {
         let pull = world.open_pull("ill", Change::values(&[("healthy", "false")])).await?;
         let n = pull.number;
@@ -91,7 +88,8 @@ async fn a_broken_health_check_fails_with_its_answer_and_a_retry_succeeds() -> R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preview_over_its_quota_is_told_so() -> Result<()> {
-    let options = Options { settings: "quota: { cpu: \"1\", memory: 128Mi, pods: 2 }\n".to_owned(), ..Options::default() };
+    let options =
+        Options { settings: "quota: { cpu: \"1\", memory: 128Mi, pods: 2 }\n".to_owned(), ..Options::default() };
     World::tell_with("quota", options, async |world| {
         let pull = world.open_pull("many", Change::values(&[("replicas", "5")])).await?;
         let comment = world.wait_comment(pull.number, &["Preview failed at rollout"], PATIENCE).await?;
@@ -118,7 +116,8 @@ async fn a_chart_that_cannot_be_rendered_is_explained_by_helm() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_that_cannot_be_read_are_explained_line_by_line() -> Result<()> {
-    let options = Options { settings: "helth: { path: / }\nrollout: { timeout: soon }\n".to_owned(), ..Options::default() };
+    let options =
+        Options { settings: "helth: { path: / }\nrollout: { timeout: soon }\n".to_owned(), ..Options::default() };
     World::tell_with("settings", options, async |world| {
         let pull = world.open_pull("settings", Change::page("settings")).await?;
         let comment = world.wait_comment(pull.number, &["Preview failed at configure"], PATIENCE).await?;

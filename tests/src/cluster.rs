@@ -160,7 +160,8 @@ impl Cluster {
         let spec = json!({ "containers": [{ "name": container, "env": env }] });
         let patch = json!({ "spec": { "template": { "spec": spec } } });
         deployments.patch(deployment, &PatchParams::default(), &Patch::Strategic(patch)).await?;
-        let done = await_condition(deployments, deployment, |found: Option<&Deployment>| found.is_some_and(is_rolled_out));
+        let done =
+            await_condition(deployments, deployment, |found: Option<&Deployment>| found.is_some_and(is_rolled_out));
         let patience = crate::PATIENCE;
         match tokio::time::timeout(patience, done).await {
             Ok(done) => Ok(done.map(drop)?),

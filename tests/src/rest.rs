@@ -99,8 +99,11 @@ impl Run {
 
     /// `admit 1, release 2`: the steps that have begun and how often each was tried.
     pub fn summary(&self) -> String {
-        let steps: Vec<_> =
-            self.steps.iter().map(|step| format!("{} {:?} after {}", step.name, step.state, step.attempts.len())).collect();
+        let steps: Vec<_> = self
+            .steps
+            .iter()
+            .map(|step| format!("{} {:?} after {}", step.name, step.state, step.attempts.len()))
+            .collect();
         format!("{} {} {:?} [{}] {:?}", self.workflow, self.id, self.state, steps.join(", "), self.error)
     }
 }
@@ -158,7 +161,10 @@ impl Rest {
     /// The runs of a pull request, `owner/name#number`, oldest first, with their journals.
     pub async fn runs(&self, key: &str) -> Result<Vec<Run>> {
         let page: Page<RunJson> = self.get(&format!("/runs?limit=100&key={}", encode(key))).await?;
-        stream::iter(page.items.into_iter().rev()).then(|run| async move { self.run(&run.id).await }).try_collect().await
+        stream::iter(page.items.into_iter().rev())
+            .then(|run| async move { self.run(&run.id).await })
+            .try_collect()
+            .await
     }
 
     pub async fn run(&self, id: &str) -> Result<Run> {

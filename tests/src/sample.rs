@@ -16,8 +16,10 @@ pub fn settings(image: &str, more: &str) -> String {
 
 /// The files on `main`.
 pub(crate) fn repository(settings: Option<&str>) -> Result<Files> {
-    let mut files: Files =
-        files_of(&folder().join("chart"))?.into_iter().map(|(path, content)| (format!("chart/{path}"), content)).collect();
+    let mut files: Files = files_of(&folder().join("chart"))?
+        .into_iter()
+        .map(|(path, content)| (format!("chart/{path}"), content))
+        .collect();
     files.insert("README.md".to_owned(), "# Shop\n".into());
     if let Some(settings) = settings {
         files.insert(".seatrial.yaml".to_owned(), settings.into());

@@ -1,5 +1,6 @@
 //! A world: everything one test needs, and nothing it shares but the cluster.
 
+use std::fs::{File, TryLockError};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -65,6 +66,8 @@ pub struct World {
     /// Namespaces that the test made itself.
     foreign: Vec<String>,
     folder: TempDir,
+    /// The repository's name, where it is not unique.
+    _lock: Option<File>,
 }
 
 impl World {
@@ -122,9 +125,11 @@ impl World {
 
         let github = start_github(options.github_port).await?;
         let control = github.control()?;
+        let mut lock = None;
         let repository = match options.repository {
             None => format!("acme/{}", unique(name)),
             Some(known) => {
+                lock = Some(hold(&known)?);
                 // What a world of this name left when it was killed.
                 for namespace in cluster.namespaces_of(&known).await? {
                     cluster.delete_namespace(&namespace).await?;
@@ -149,7 +154,19 @@ impl World {
         })?;
         control.webhook(&format!("{}/api/webhooks/github", program.url()), SECRET).await?;
         let rest = Rest::new(&program.url(), TOKEN, http.clone());
-        Ok(Self { repository, control, cluster, program, rest, github, registry, http, foreign: Vec::new(), folder })
+        Ok(Self {
+            repository,
+            control,
+            cluster,
+            program,
+            rest,
+            github,
+            registry,
+            http,
+            foreign: Vec::new(),
+            folder,
+            _lock: lock,
+        })
     }
 
     /// Leaves nothing behind.
@@ -231,7 +248,8 @@ impl World {
     }
 
     pub async fn open_pull(&self, branch: &str, change: Change) -> Result<Pull> {
-        self.open(NewPull { title: format!("Add {branch}"), head: branch.to_owned(), ..NewPull::default() }, change).await
+        self.open(NewPull { title: format!("Add {branch}"), head: branch.to_owned(), ..NewPull::default() }, change)
+            .await
     }
 
     /// Opens a pull request of one commit on its own branch.
@@ -429,11 +447,16 @@ impl World {
             let success = status.is_some_and(|s| s.state == "success" && s.target_url.as_deref() == Some(&*url));
             let deployments = self.deployments().await?;
             let deployed = deployments.iter().find(|one| one.sha == sha && one.environment == self.namespace(number));
-            let live = deployed.is_some_and(|one| one.state == "success" && one.environment_url.as_deref() == Some(&*url));
+            let live =
+                deployed.is_some_and(|one| one.state == "success" && one.environment_url.as_deref() == Some(&*url));
             Ok((success && live).then_some(()))
         });
         if told.await.is_err() {
-            bail!("GitHub was not told that {sha} is live: {:#?} {:#?}", self.status(sha).await?, self.deployments().await?);
+            bail!(
+                "GitHub was not told that {sha} is live: {:#?} {:#?}",
+                self.status(sha).await?,
+                self.deployments().await?
+            );
         }
         Ok(())
     }
@@ -496,7 +519,10 @@ impl World {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waited).await.with_context(|| format!("{what}: not within {PATIENCE:?}"))?.context(what)
+        tokio::time::timeout(PATIENCE, waited)
+            .await
+            .with_context(|| format!("{what}: not within {PATIENCE:?}"))?
+            .context(what)
     }
 }
 
@@ -515,6 +541,17 @@ pub async fn until<T>(what: &str, patience: Duration, mut look: impl AsyncFnMut(
         }
         ensure!(Instant::now() < deadline, "{what}: not within {patience:?}");
         sleep(ASK_EVERY).await;
+    }
+}
+
+/// Two worlds of one name would remove each other's namespaces.
+fn hold(repository: &str) -> Result<File> {
+    let file =
+        File::create(std::env::temp_dir().join(format!("seatrial-world-{}.lock", repository.replace('/', "-"))))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another demonstration with {repository} runs: end it first"),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 

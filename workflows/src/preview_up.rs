@@ -86,10 +86,30 @@ impl Workflow for PreviewUp {
                 .await?;
             return Ok(Outcome::Refused { refusal: refusal.clone() });
         }
-        cx.step("announce", || self.announce(&cx, &conversation, &admitted)).retry(RETRIES).await?;
+        match self.deploy_and_tell(&cx, &conversation, &admitted).await {
+            // Wherever it was: something about this commit may have been said already.
+            Err(cancelled) if cancelled.is_cancelled() => {
+                let cx = cx.shielded("cancelled");
+                cx.step("withdraw", || self.withdraw(&cx, &conversation, &cancelled)).await?;
+                Err(cancelled)
+            }
+            told => told,
+        }
+    }
+}
 
-        let live = conversation.keep_current(&cx, deploying(&admitted.environment));
-        let deployed = self.deploy(&cx, &admitted).await;
+impl PreviewUp {
+    /// The deployment, from its first word on the pull request to its last.
+    async fn deploy_and_tell(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        admitted: &Admitted,
+    ) -> Result<Outcome, Failure> {
+        cx.step("announce", || self.announce(cx, conversation, admitted)).retry(RETRIES).await?;
+
+        let live = conversation.keep_current(cx, deploying(&admitted.environment));
+        let deployed = self.deploy(cx, admitted).await;
         live.stop().await;
 
         match deployed {
@@ -103,30 +123,24 @@ impl Workflow for PreviewUp {
                     steps: step_lines(&Self::STEPS[..Self::STEPS.len() - 1], &cx.timeline()),
                     notes,
                 };
-                cx.step("report", || self.report(&cx, &conversation, &admitted, &ready))
+                cx.step("report", || self.report(cx, conversation, admitted, &ready))
                     .retry(UNTIL_GITHUB_IS_BACK)
                     .await?;
                 Ok(Outcome::Live { url: admitted.environment.url.clone() })
             }
-            Err(cancelled) if cancelled.is_cancelled() => {
-                let cx = cx.shielded("cancelled");
-                cx.step("withdraw", || self.withdraw(&cx, &conversation, &cancelled)).await?;
-                Err(cancelled)
-            }
+            Err(cancelled) if cancelled.is_cancelled() => Err(cancelled),
             Err(failed) => {
                 // A push that comes now need not wait for this: it is cancelled like any step.
                 let cx = cx.scope("failed");
                 cx.step("snapshot", || self.take_snapshot(&cx, &admitted.environment, &failed)).await?;
-                cx.step("report", || self.report_failure(&cx, &conversation, &admitted.environment, &failed))
+                cx.step("report", || self.report_failure(&cx, conversation, &admitted.environment, &failed))
                     .retry(UNTIL_GITHUB_IS_BACK)
                     .await?;
                 Err(failed)
             }
         }
     }
-}
 
-impl PreviewUp {
     /// From the settings to an application that answers. Returns what is worth a note.
     async fn deploy(&self, cx: &Context, admitted: &Admitted) -> Result<Vec<String>, Failure> {
         let environment = &admitted.environment;
@@ -366,7 +380,7 @@ fn current_step(cx: &Context) -> String {
         .iter()
         .filter(story)
         .find(|step| step.failed)
-        .or_else(|| timeline.iter().filter(story).next_back())
+        .or_else(|| timeline.iter().rfind(story))
         .map_or_else(|| "admit".to_owned(), |step| step.key.name.clone())
 }
 

@@ -71,15 +71,8 @@ pub enum EnvironmentState {
 }
 
 impl EnvironmentState {
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Deploying,
-        Self::Running,
-        Self::Failed,
-        Self::Refused,
-        Self::Deleting,
-        Self::Deleted,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Deploying, Self::Running, Self::Failed, Self::Refused, Self::Deleting, Self::Deleted];
 
     pub fn as_str(self) -> &'static str {
         match self {

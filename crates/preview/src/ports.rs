@@ -250,8 +250,12 @@ pub trait Environments: Send + Sync + 'static {
     async fn remember(&self, environment: EnvironmentId, fact: Fact) -> Result<()>;
 
     /// Keeps what was to be seen when the run failed.
-    async fn keep_snapshot(&self, environment: EnvironmentId, run: uuid::Uuid, snapshot: &FailureSnapshot)
-    -> Result<()>;
+    async fn keep_snapshot(
+        &self,
+        environment: EnvironmentId,
+        run: uuid::Uuid,
+        snapshot: &FailureSnapshot,
+    ) -> Result<()>;
 }
 
 /// One thing learnt about an environment.
@@ -268,4 +272,3 @@ pub enum Fact {
     Failed(Diagnosis),
     Deleted(Receipt),
 }
-

@@ -83,16 +83,16 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
             test(&["--lib", "--bins"], None, arguments)?;
             test(&["--doc"], None, arguments)
         }
-        Ring::Engine => test(&["--test", "engine"], None, arguments),
+        Ring::Engine => test(&["--test", "engine", "--test", "product"], None, arguments),
         Ring::Github => {
-            test(&["--test", "standin", "--test", "adapter", "--test", "webhooks"], None, arguments)?;
+            test(&["--test", "contract", "--test", "standin", "--test", "webhook"], None, arguments)?;
             workspace::show(workspace::plain_cargo("run").args(["-p", "seatrial-github-standin", "--bin", "judge"]))
         }
-        Ring::Surface => test(&["--test", "surface"], None, arguments),
+        Ring::Surface => test(&["--test", "front"], None, arguments),
         Ring::Chart => chart::check(),
         Ring::Adapters => {
             let Some(stage) = stage else { bail!("the ring needs a cluster") };
-            test(&["--test", "real"], Some(stage), arguments)
+            test(&["--test", "real", "--test", "cluster"], Some(stage), arguments)
         }
         Ring::Cluster => {
             let Some(stage) = stage else { bail!("the ring needs a cluster") };

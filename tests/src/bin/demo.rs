@@ -122,7 +122,10 @@ impl Teller {
         println!("   pull request   {}", pull.html_url);
         println!("   preview        {}", world.url(pull.number));
         let comment = self.follow(world, pull.number, &["Preview ready"]).await?;
-        self.check("one comment says that the preview is ready, and it answers", world.check_live(pull.number, &pull.sha).await)?;
+        self.check(
+            "one comment says that the preview is ready, and it answers",
+            world.check_live(pull.number, &pull.sha).await,
+        )?;
         let page = world.visit(pull.number, "/").await?;
         self.check("its URL opens a page that shows the commit", shows(&page.body, &pull.sha))?;
         let run = world.wait_run(pull.number, "preview_up").await?;
@@ -144,9 +147,13 @@ impl Teller {
         let same = run.id == before.id && run.state == RunState::Succeeded;
         self.check("the same run went on", same.then_some(()).with_context(|| run.summary()))?;
         let again = before.steps.iter().filter(|step| step.finished_at.is_some());
-        let again = again.filter(|step| run.step(&step.name).map(|now| now.attempts.len()) != Some(step.attempts.len()));
+        let again =
+            again.filter(|step| run.step(&step.name).map(|now| now.attempts.len()) != Some(step.attempts.len()));
         let again: Vec<_> = again.map(|step| step.name.as_str()).collect();
-        self.check("what was done was not done again", again.is_empty().then_some(()).with_context(|| again.join(", ")))?;
+        self.check(
+            "what was done was not done again",
+            again.is_empty().then_some(()).with_context(|| again.join(", ")),
+        )?;
         self.check("one comment, one release, and it answers", world.check_live(pull.number, &pull.sha).await)?;
         Ok(pull)
     }
@@ -168,13 +175,7 @@ impl Teller {
         self.chapter("A push whose image does not exist");
         let broken = world.push(pull, Change::page("never built").without_image()).await?;
         let comment = self.follow(world, pull.number, &["Preview failed"]).await?;
-        println!();
-        for line in comment.body.lines().skip(1).take_while(|line| !line.starts_with("<details>")) {
-            if !line.trim().is_empty() {
-                println!("   │ {line}");
-            }
-        }
-        println!();
+        quote(comment.body.lines().skip(1).take_while(|line| !line.starts_with("<details>")));
         let named = comment.body.contains("container \"shop\"") && comment.body.contains(&broken);
         self.check("the container and the image are named", named.then_some(()).context(comment.body))?;
 
@@ -188,9 +189,11 @@ impl Teller {
         self.chapter("The pull request is closed");
         world.close(pull).await?;
         let receipt = self.follow(world, pull.number, &["Preview removed", "is gone"]).await?;
-        let sentence = receipt.body.lines().find(|line| line.contains("is gone")).unwrap_or_default().to_owned();
-        println!("\n   │ {sentence}\n");
-        self.check("namespace, release, deployment and URL are gone; the receipt is there", world.check_gone(pull.number).await)
+        quote(receipt.body.lines().filter(|line| line.contains("is gone")));
+        self.check(
+            "namespace, release, deployment and URL are gone; the receipt is there",
+            world.check_gone(pull.number).await,
+        )
     }
 
     /// Prints how the comment grows until it has all these texts.
@@ -262,6 +265,19 @@ impl Teller {
 fn shows(page: &str, sha: &str) -> Result<()> {
     ensure!(page.contains(sha), "the page is {page}");
     Ok(())
+}
+
+/// Lines of the comment as people see them; long ones are cut.
+fn quote<'a>(lines: impl Iterator<Item = &'a str>) {
+    const SHOWN: usize = 150;
+    println!();
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        let line = line.replace("&quot;", "\"").replace("**", "").replace('`', "");
+        let shown: String = line.trim_start_matches("### ").chars().take(SHOWN).collect();
+        let more = if shown.len() < line.trim_start_matches("### ").len() { "…" } else { "" };
+        println!("   │ {shown}{more}");
+    }
+    println!();
 }
 
 /// What the comment says first: its step, or its heading.
