@@ -7,5 +7,6 @@ mod failures;
 mod github_trouble;
 mod interruptions;
 mod opening;
+mod operators;
 mod pushes;
 mod webhooks;

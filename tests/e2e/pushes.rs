@@ -93,7 +93,10 @@ async fn check_order(world: &World, number: u64, shas: &[&str]) -> Result<()> {
     let (_, older) = shas.split_last().map_or(("", &[][..]), |(last, older)| (*last, older));
     for sha in older {
         let status = world.status(sha).await?;
-        ensure!(status.as_ref().is_none_or(|s| s.state != "success"), "{sha} is said to be live: {status:?}");
+        let live = status.as_ref().is_some_and(|one| one.target_url.as_deref() == Some(&world.url(number)));
+        ensure!(!live, "{sha} is said to be live: {status:?}");
+        let pending = status.as_ref().is_some_and(|one| one.state == "pending");
+        ensure!(!pending, "{sha} waits for ever: {status:?}");
         let live = world.deployments().await?.into_iter().find(|one| one.sha == *sha && one.state == "success");
         ensure!(live.is_none(), "{sha} is said to be deployed: {live:?}");
     }

@@ -180,10 +180,7 @@ fn address(kubeconfig: &Kubeconfig, context: Option<&str>) -> Result<Value> {
     Ok(serde_json::to_value(found.with_context(|| format!("the kubeconfig has no cluster {cluster}"))?)?)
 }
 
-fn names<K: ResourceExt>(list: kube::core::ObjectList<K>) -> Vec<String>
-where
-    K: Clone,
-{
+fn names<K: ResourceExt + Clone>(list: kube::core::ObjectList<K>) -> Vec<String> {
     list.iter().map(ResourceExt::name_any).collect()
 }
 

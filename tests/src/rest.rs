@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 /// A client with the operator's token.
@@ -201,11 +201,42 @@ impl Rest {
 
     /// Lets the preview's failed run go on; answers the run's id.
     pub async fn retry(&self, namespace: &str) -> Result<String> {
-        let path = format!("/previews/{namespace}/retry");
-        let (status, body) = self.call(Method::POST, &path).await?;
-        ensure!(status == StatusCode::ACCEPTED, "POST {path} was answered with {status}: {body}");
+        self.ask(Method::POST, &format!("/previews/{namespace}/retry"), None).await
+    }
+
+    /// Deploys a pull request, whether it has a preview or not; answers the run's id.
+    pub async fn deploy(&self, repository: &str, number: u64) -> Result<String> {
+        self.ask(Method::POST, "/previews", Some(json!({ "repository": repository, "number": number }))).await
+    }
+
+    /// Starts the preview's teardown; answers the run's id.
+    pub async fn delete(&self, namespace: &str) -> Result<String> {
+        self.ask(Method::DELETE, &format!("/previews/{namespace}"), None).await
+    }
+
+    /// Asks for long work; answers the id of its run.
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<String> {
+        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let (status, body) = (answer.status(), answer.text().await?);
+        ensure!(status == StatusCode::ACCEPTED, "{path} was answered with {status}: {body}");
         let requested: Value = serde_json::from_str(&body)?;
         Ok(requested["run"].as_str().with_context(|| format!("no run in {body}"))?.to_owned())
+    }
+
+    /// The last lines of the preview's log.
+    pub async fn logs(&self, namespace: &str) -> Result<String> {
+        let (status, body) = self.call(Method::GET, &format!("/previews/{namespace}/logs?tail=50")).await?;
+        ensure!(status.is_success(), "the logs were answered with {status}: {body}");
+        Ok(body)
+    }
+
+    /// Why the preview is not ready.
+    pub async fn why_not_ready(&self, namespace: &str) -> Result<Value> {
+        self.get(&format!("/previews/{namespace}/why-not-ready")).await
     }
 
     /// What happens to a pull request's runs from now on.

@@ -297,7 +297,8 @@ impl World {
         Ok(())
     }
 
-    async fn hooks(&self, mode: HookMode) -> Result<()> {
+    /// What becomes of events from now on.
+    pub async fn hooks(&self, mode: HookMode) -> Result<()> {
         self.control.set_webhook(&HookChange { mode: Some(mode), ..HookChange::default() }).await
     }
 
@@ -472,6 +473,11 @@ impl World {
         ensure!(answer.sha().is_none(), "the URL still answers {answer:?}");
         let active = self.active_deployments(number).await?;
         ensure!(active.is_empty(), "deployments are still active: {active:#?}");
+        let url = self.url(number);
+        let head = self.control.pull(&self.repository, number).await?.head_sha;
+        let status = self.status(&head).await?;
+        let told = status.as_ref().is_some_and(|one| one.state == "success" && one.target_url.as_ref() != Some(&url));
+        ensure!(told, "the commit's status does not say that the preview is gone: {status:?}");
         Ok(())
     }
 

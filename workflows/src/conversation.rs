@@ -6,7 +6,7 @@ use std::time::Duration;
 use seatrial_engine::{Context, StepTime};
 use seatrial_preview::comment::{self, CommentState, CommentView, StepLine, StepLineState};
 use seatrial_preview::environment::Environment;
-use seatrial_preview::ports::{DeploymentState, DeploymentStatus, Fact, NewDeployment};
+use seatrial_preview::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus, Fact, NewDeployment};
 use seatrial_preview::{CommentId, DeploymentId, Error, HeadSha, Result};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -149,11 +149,24 @@ impl Conversation {
         self.world.forge.end_deployments(&at.repository, namespace.as_str(), &status).await
     }
 
-    /// Ends the deployment of this commit alone.
-    pub(crate) async fn end_own_deployment(&self, description: &str) -> Result<()> {
-        let deployment = self.ensure_deployment().await?;
-        let status = self.inactive(description);
-        self.world.forge.set_deployment_status(&self.environment.at.repository, deployment, &status).await
+    /// Takes back what was said about this commit alone: its deployment, and the status that
+    /// would stay pending. Nothing is wrong with the commit.
+    pub(crate) async fn withdraw(&self, description: &str) -> Result<()> {
+        let World { forge, .. } = &self.world;
+        let repository = &self.environment.at.repository;
+        let deployment = async {
+            let deployment = self.ensure_deployment().await?;
+            forge.set_deployment_status(repository, deployment, &self.inactive(description)).await
+        };
+        let status = CommitStatus {
+            state: CommitState::Success,
+            description: description.to_owned(),
+            target_url: self.admin_url(),
+        };
+        let (deployment, status) =
+            tokio::join!(deployment, forge.set_commit_status(repository, &self.sha, &status));
+        deployment?;
+        status
     }
 
     fn inactive(&self, description: &str) -> DeploymentStatus {

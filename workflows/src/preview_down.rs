@@ -178,8 +178,11 @@ impl PreviewDown {
         if environment.refusal.is_some() {
             return Ok(());
         }
+        let state = CommentState::Deleted { receipt: receipt.clone() };
         conversation.end_deployments("The preview was deleted").await.map_err(failure)?;
-        conversation.last_comment(cx, &CommentState::Deleted { receipt: receipt.clone() }).await.map_err(failure)
+        // Its link led to the preview.
+        conversation.commit_status(&state).await.map_err(failure)?;
+        conversation.last_comment(cx, &state).await.map_err(failure)
     }
 
     async fn report_failure(

@@ -280,9 +280,9 @@ impl PreviewUp {
     /// A run that a person cancelled has no successor and says so.
     async fn withdraw(&self, cx: &Context, conversation: &Conversation, cancelled: &Failure) -> Result<(), Failure> {
         if cancelled.message.starts_with("superseded") {
-            let ended = conversation.end_own_deployment("Superseded by a newer event");
-            if let Ok(Err(e)) = tokio::time::timeout(Duration::from_secs(5), ended).await {
-                warn!(error = %e, "the superseded deployment could not be ended on GitHub");
+            let withdrawn = conversation.withdraw("Superseded: this commit was not deployed");
+            if let Ok(Err(e)) = tokio::time::timeout(Duration::from_secs(5), withdrawn).await {
+                warn!(error = %e, "the superseded deployment could not be taken back on GitHub");
             }
             return Ok(());
         }

@@ -1,4 +1,5 @@
 //! What the engine promises, on the real store.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod durability;
 mod keys;

@@ -1,4 +1,5 @@
 //! Deliveries and environments, on the real store.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
