@@ -129,6 +129,51 @@ async fn a_label_that_is_wanted_deploys_once_it_is_there() -> Result<()> {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_is_taken_away_takes_the_preview_with_it() -> Result<()> {
+    let options = Options { settings: "filters: { labels: [preview] }\n".to_owned(), ..Options::default() };
+    World::tell_with("unlabelled", options, async |world| {
+        let labels = vec!["preview".to_owned()];
+        let new = NewPull { title: "Shown".to_owned(), head: "shown".to_owned(), labels, ..NewPull::default() };
+        let pull = world.open(new, Change::page("shown")).await?;
+        let n = pull.number;
+        let ready = world.wait_ready(n, &pull.sha).await?;
+        world.control.unlabel(&world.repository, n, &["preview"]).await?;
+        let told = world.wait_comment(n, &["a label is missing", "`preview`"], PATIENCE).await?;
+        ensure!(told.id == ready.id, "there is another comment");
+        let run = world.wait_run(n, "preview_up").await?;
+        ensure!(run.state == RunState::Succeeded, "{}", run.summary());
+        let namespace = world.cluster.namespace(&world.namespace(n)).await?;
+        ensure!(namespace.is_none(), "the namespace is still there");
+        let active = world.active_deployments(n).await?;
+        ensure!(active.is_empty(), "deployments are still active: {active:#?}");
+        let answer = world.visit(n, "/version").await?;
+        ensure!(answer.sha().is_none(), "the URL still answers {answer:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_does_not_matter_changes_nothing_about_a_preview() -> Result<()> {
+    World::tell("other-label", async |world| {
+        let pull = world.open_pull("labelled", Change::values(&[("hangSeconds", "2")])).await?;
+        let n = pull.number;
+        world.wait_step(n, "preview_up", "rollout").await?;
+        world.control.label(&world.repository, n, &["documentation"]).await?;
+        world.wait_ready(n, &pull.sha).await?;
+        let runs = seatrial_tests::until("the end of all runs", PATIENCE, async || {
+            let runs = world.runs(n).await?;
+            Ok((runs.len() == 2 && runs.iter().all(|run| run.state.is_final())).then_some(runs))
+        })
+        .await?;
+        ensure!(runs.iter().all(|run| run.state == RunState::Succeeded), "{} {}", runs[0].summary(), runs[1].summary());
+        ensure!(runs[1].step("release").is_none(), "it was deployed again: {}", runs[1].summary());
+        world.check_live(n, &pull.sha).await
+    })
+    .await
+}
+
 /// The run ended well, and nothing was made.
 async fn check_not_deployed(world: &World, number: u64) -> Result<()> {
     let run = world.wait_run(number, "preview_up").await?;

@@ -90,3 +90,23 @@ async fn reopening_during_the_teardown_ends_with_a_preview() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preview_of_a_repository_that_is_gone_can_still_be_deleted() -> Result<()> {
+    World::tell("repository-gone", async |world| {
+        let pull = world.open_pull("orphan", Change::page("orphan")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.wait_run(n, "preview_up").await?;
+        world.control.remove_repository(&world.repository).await?;
+        world.rest.delete(&world.namespace(n)).await?;
+        let run = world.wait_run(n, "preview_down").await?;
+        ensure!(run.state == RunState::Succeeded, "{}", run.summary());
+        let namespace = world.cluster.namespace(&world.namespace(n)).await?;
+        ensure!(namespace.is_none(), "the namespace is still there");
+        let preview = world.rest.preview(&world.namespace(n)).await?;
+        ensure!(preview["state"] == "deleted" && preview["receipt"]["release_uninstalled"] == true, "{preview:#}");
+        Ok(())
+    })
+    .await
+}

@@ -60,7 +60,8 @@ async fn kill_while_deploying(step: &str) -> Result<()> {
         let before = world.wait_step(pull.number, "preview_up", step).await?;
         world.program.kill()?;
         world.restart().await?;
-        check_same_end(world, pull.number, &pull.sha, &before).await
+        check_same_end(world, pull.number, &pull.sha, &before).await?;
+        check_hit(&world.rest.run(&before.id).await?, step)
     })
     .await
 }
@@ -86,6 +87,7 @@ async fn kill_while_removing(step: &str) -> Result<()> {
         let run = world.wait_run(n, "preview_down").await?;
         ensure!(run.id == before.id && run.state == RunState::Succeeded, "{}", run.summary());
         ensure!(world.runs(n).await?.len() == 2, "there is a run too many");
+        check_hit(&run, step)?;
         check_nothing_left_by_helm(world)
     })
     .await
@@ -150,6 +152,15 @@ async fn a_push_right_after_a_kill_is_what_is_live_in_the_end() -> Result<()> {
 
 fn thorough() -> Options {
     Options { settings: THOROUGH.to_owned(), ..Options::default() }
+}
+
+/// The kill came in the middle of the step; those that take milliseconds may have been over.
+fn check_hit(run: &Run, step: &str) -> Result<()> {
+    let is_short = ["configure", "namespace", "policies", "delete"].contains(&step);
+    let attempts = run.step(step).map(|step| step.attempts.as_slice()).unwrap_or_default();
+    let interrupted = attempts.iter().any(|attempt| attempt.outcome.as_deref() == Some("interrupted"));
+    ensure!(is_short || interrupted, "step {step} was not interrupted: {}", run.summary());
+    Ok(())
 }
 
 /// The same world as without the interruption: one run, which went on; one comment; one release,

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::pages::{self, Answer};
 use crate::program::{Parts, Program, TOKEN};
 use crate::registry::Registry;
-use crate::rest::{Rest, Run};
+use crate::rest::{Rest, Run, RunState};
 use crate::sample::{self, Change};
 use crate::webhook::{SECRET, Webhook};
 use crate::{ASK_EVERY, Cluster, Setting, account, evidence};
@@ -464,6 +464,8 @@ impl World {
 
     /// Everything that says that nothing is left.
     pub async fn check_gone(&self, number: u64) -> Result<()> {
+        let run = self.wait_run(number, "preview_down").await?;
+        ensure!(run.state == RunState::Succeeded, "{}", run.summary());
         let namespace = self.namespace(number);
         let found = self.cluster.namespace(&namespace).await?;
         ensure!(found.is_none(), "the receipt is there, and so is the namespace {namespace}");

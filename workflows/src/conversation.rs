@@ -163,8 +163,7 @@ impl Conversation {
             description: description.to_owned(),
             target_url: self.admin_url(),
         };
-        let (deployment, status) =
-            tokio::join!(deployment, forge.set_commit_status(repository, &self.sha, &status));
+        let (deployment, status) = tokio::join!(deployment, forge.set_commit_status(repository, &self.sha, &status));
         deployment?;
         status
     }

@@ -41,14 +41,17 @@ pub fn registry(world: &World) -> Registry {
     Registry::new().with(PreviewUp::new(world.clone())).with(PreviewDown::new(world.clone()))
 }
 
-/// A deployment of the pull request's newest commit; supersedes what runs for it. `seen` is the
+/// A deployment of the pull request's newest commit; supersedes what runs for it, unless only its
+/// labels changed. `seen` is the
 /// pull request as an event described it.
 ///
 /// # Errors
 /// Never in practice: when the input is not JSON.
 pub fn deploy(at: &PullRequestRef, seen: Option<PullRequest>, trigger: &str) -> Result<NewRun, Failure> {
     let input = preview_up::Input { at: at.clone(), seen, trigger: trigger.to_owned() };
-    Ok(NewRun::of::<PreviewUp>(&input)?.key(at.to_string(), OnConflict::Supersede))
+    // A label does not change what is deployed: what runs for the pull request is let finish.
+    let on_conflict = if preview_up::changes_labels(trigger) { OnConflict::Queue } else { OnConflict::Supersede };
+    Ok(NewRun::of::<PreviewUp>(&input)?.key(at.to_string(), on_conflict))
 }
 
 /// The teardown of the pull request's preview; supersedes what runs for it.

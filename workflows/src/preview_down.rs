@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use seatrial_engine::{Backoff, Context, Failure, Workflow};
-use seatrial_preview::PullRequestRef;
 use seatrial_preview::comment::CommentState;
 use seatrial_preview::environment::{Environment, Receipt};
-use seatrial_preview::ports::Fact;
+use seatrial_preview::ports::{Fact, Ownership};
+use seatrial_preview::{Error, PullRequestRef};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::World;
 use crate::conversation::{Conversation, step_lines};
 use crate::failures::{diagnosis, failure};
-use crate::preview_up::{RELEASE, UNTIL_GITHUB_IS_BACK};
+use crate::preview_up::{RELEASE, UNTIL_GITHUB_IS_BACK, unless_github_refuses};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Input {
@@ -28,6 +28,8 @@ pub struct Input {
 pub enum Outcome {
     /// The pull request never had an environment.
     Nothing,
+    /// A namespace of its name is somebody else's; it was left untouched.
+    NotOurs,
     Deleted {
         receipt: Receipt,
     },
@@ -36,12 +38,14 @@ pub enum Outcome {
 /// What was there before the teardown began.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Found {
+    owner: Ownership,
     contents: Vec<String>,
     release_uninstalled: bool,
 }
 
 /// A cluster that was away may come back: it is asked again for about an hour.
 const PATIENT: Backoff = Backoff { retries: 20, first: Duration::from_secs(1), max: Duration::from_secs(300) };
+const MINUTE: Duration = Duration::from_secs(60);
 /// After this long something holds the namespace, and people are told what (FR-008: 5 minutes).
 const TERMINATION: Duration = Duration::from_secs(240);
 
@@ -63,15 +67,16 @@ impl Workflow for PreviewDown {
     type Output = Outcome;
 
     async fn run(&self, cx: Context, input: Input) -> Result<Outcome, Failure> {
-        let found = cx.step("announce", || self.announce(&cx, &input.at)).retry(PATIENT).await?;
+        let found = cx.step("announce", || self.announce(&cx, &input.at)).retry(PATIENT).timeout(MINUTE).await?;
         let Some(environment) = found else { return Ok(Outcome::Nothing) };
         let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
         match self.remove(&cx, &environment).await {
             Ok(receipt) => {
                 cx.step("report", || self.report(&cx, &conversation, &environment, &receipt))
                     .retry(UNTIL_GITHUB_IS_BACK)
+                    .timeout(2 * MINUTE)
                     .await?;
-                Ok(Outcome::Deleted { receipt })
+                Ok(receipt.map_or(Outcome::NotOurs, |receipt| Outcome::Deleted { receipt }))
             }
             // Reopened: the new run takes over where this one stopped.
             Err(cancelled) if cancelled.is_cancelled() => Err(cancelled),
@@ -79,6 +84,7 @@ impl Workflow for PreviewDown {
                 let cx = cx.scope("failed");
                 cx.step("report", || self.report_failure(&cx, &conversation, &environment, &failed))
                     .retry(UNTIL_GITHUB_IS_BACK)
+                    .timeout(MINUTE)
                     .await?;
                 Err(failed)
             }
@@ -103,11 +109,23 @@ impl PreviewDown {
         Ok(Some(environment))
     }
 
-    /// From whatever is there to a namespace that is verified gone.
-    async fn remove(&self, cx: &Context, environment: &Environment) -> Result<Receipt, Failure> {
-        let found = cx.step("uninstall", || self.uninstall(environment)).retry(PATIENT).await?;
-        let ours = cx.step("delete", || self.delete_namespace(environment)).retry(PATIENT).await?;
-        cx.step("gone", || self.await_gone(cx, environment, ours, &found)).retry(PATIENT).await
+    /// From whatever is there to a namespace that is verified gone. Without a receipt when the
+    /// namespace is somebody else's.
+    pub(crate) async fn remove(&self, cx: &Context, environment: &Environment) -> Result<Option<Receipt>, Failure> {
+        let found = cx.step("uninstall", || self.uninstall(environment)).retry(PATIENT).timeout(10 * MINUTE).await?;
+        if found.owner == Ownership::Foreign {
+            return Ok(None);
+        }
+        cx.step("delete", || self.delete_namespace(environment)).retry(PATIENT).timeout(MINUTE).await?;
+        let gone = cx.step("gone", || self.await_gone(cx, environment, &found));
+        gone.retry(PATIENT).timeout(TERMINATION + MINUTE).await.map(Some)
+    }
+
+    /// Keeps the receipt.
+    pub(crate) async fn record(&self, environment: &Environment, receipt: &Option<Receipt>) -> Result<(), Failure> {
+        let Some(receipt) = receipt else { return Ok(()) };
+        let deleted = Fact::Deleted(receipt.clone());
+        self.world.environments.remember(environment.id, deleted).await.map_err(failure)
     }
 
     /// Uninstalls the release, so that its hooks run and what it made outside its namespace goes
@@ -115,47 +133,35 @@ impl PreviewDown {
     async fn uninstall(&self, environment: &Environment) -> Result<Found, Failure> {
         let World { cluster, releases, .. } = &self.world;
         let namespace = &environment.namespace;
-        let contents = match cluster.list_contents(namespace).await {
-            Ok(contents) => contents,
-            Err(e) if e.is_transient() => return Err(failure(e)),
-            // No namespace, or one that is not ours to look into.
-            Err(_) => return Ok(Found { contents: Vec::new(), release_uninstalled: false }),
-        };
+        let owner = cluster.find_owner(namespace, &environment.at).await.map_err(failure)?;
+        if owner != Ownership::Ours {
+            return Ok(Found { owner, contents: Vec::new(), release_uninstalled: false });
+        }
         let uninstalled = async {
+            let contents = cluster.list_contents(namespace).await?;
             let access = cluster.helm_access(namespace).await?;
-            releases.uninstall(namespace, &access, RELEASE).await
+            Ok((contents, releases.uninstall(namespace, &access, RELEASE).await?))
         };
-        let release_uninstalled = match uninstalled.await {
-            Ok(uninstalled) => uninstalled,
-            Err(e) if e.is_transient() => return Err(failure(e)),
+        let (contents, release_uninstalled) = match uninstalled.await {
+            Ok(found) => found,
+            Err(e) if Error::is_transient(&e) => return Err(failure(e)),
             Err(e) => {
                 warn!(error = %e, "Helm could not uninstall the release; its namespace is deleted all the same");
-                false
+                (Vec::new(), false)
             }
         };
-        Ok(Found { contents, release_uninstalled })
+        Ok(Found { owner, contents, release_uninstalled })
     }
 
-    /// Says whether the namespace is this pull request's; one that is not stays untouched.
-    async fn delete_namespace(&self, environment: &Environment) -> Result<bool, Failure> {
+    async fn delete_namespace(&self, environment: &Environment) -> Result<(), Failure> {
         match self.world.cluster.delete_namespace(&environment.namespace, &environment.at).await {
-            Ok(()) => Ok(true),
-            Err(e) if e.is_not_found() => Ok(true),
-            Err(e) if e.kind == seatrial_preview::ErrorKind::Conflict => Ok(false),
-            Err(e) => Err(failure(e)),
+            Err(e) if e.is_not_found() => Ok(()),
+            other => other.map_err(failure),
         }
     }
 
-    async fn await_gone(
-        &self,
-        cx: &Context,
-        environment: &Environment,
-        ours: bool,
-        found: &Found,
-    ) -> Result<Receipt, Failure> {
-        if ours {
-            self.world.cluster.await_namespace_gone(&environment.namespace, TERMINATION).await.map_err(failure)?;
-        }
+    async fn await_gone(&self, cx: &Context, environment: &Environment, found: &Found) -> Result<Receipt, Failure> {
+        self.world.cluster.await_namespace_gone(&environment.namespace, TERMINATION).await.map_err(failure)?;
         let now = cx.now();
         Ok(Receipt {
             namespace: environment.namespace.clone(),
@@ -171,18 +177,16 @@ impl PreviewDown {
         cx: &Context,
         conversation: &Conversation,
         environment: &Environment,
-        receipt: &Receipt,
+        receipt: &Option<Receipt>,
     ) -> Result<(), Failure> {
-        let deleted = Fact::Deleted(receipt.clone());
-        self.world.environments.remember(environment.id, deleted).await.map_err(failure)?;
-        if environment.refusal.is_some() {
-            return Ok(());
-        }
+        self.record(environment, receipt).await?;
+        // Where nothing was deployed the comment says why, and goes on saying so.
+        let (Some(receipt), None) = (receipt, &environment.refusal) else { return Ok(()) };
         let state = CommentState::Deleted { receipt: receipt.clone() };
-        conversation.end_deployments("The preview was deleted").await.map_err(failure)?;
+        unless_github_refuses(conversation.end_deployments("The preview was deleted").await)?;
         // Its link led to the preview.
-        conversation.commit_status(&state).await.map_err(failure)?;
-        conversation.last_comment(cx, &state).await.map_err(failure)
+        unless_github_refuses(conversation.commit_status(&state).await)?;
+        unless_github_refuses(conversation.last_comment(cx, &state).await)
     }
 
     async fn report_failure(
@@ -198,6 +202,6 @@ impl PreviewDown {
         self.world.environments.remember(environment.id, Fact::Failed(diagnosis.clone())).await.map_err(failure)?;
         let state =
             CommentState::Failed { step: step.to_owned(), diagnosis, steps: step_lines(Self::STEPS, &timeline) };
-        conversation.last_comment(cx, &state).await.map_err(failure)
+        unless_github_refuses(conversation.last_comment(cx, &state).await)
     }
 }

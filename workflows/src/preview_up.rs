@@ -18,6 +18,7 @@ use crate::World;
 use crate::conversation::{Conversation, step_lines};
 use crate::failures::{diagnosis, failure};
 use crate::health::{Health, check_health};
+use crate::preview_down::PreviewDown;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Input {
@@ -55,6 +56,7 @@ struct Plan {
 
 /// Kubernetes' and GitHub's hiccups: 3 retries with exponential backoff (FR-011).
 const RETRIES: Backoff = Backoff::transient(3);
+const MINUTE: Duration = Duration::from_secs(60);
 /// The preview is live whether GitHub can be told or not: it is told when it is back.
 pub(crate) const UNTIL_GITHUB_IS_BACK: Backoff =
     Backoff { retries: 40, first: Duration::from_secs(2), max: Duration::from_secs(300) };
@@ -78,19 +80,29 @@ impl Workflow for PreviewUp {
     type Output = Outcome;
 
     async fn run(&self, cx: Context, input: Input) -> Result<Outcome, Failure> {
-        let admitted = cx.step("admit", || self.admit(&input)).retry(RETRIES).await?;
+        let admitted = cx.step("admit", || self.admit(&input)).retry(UNTIL_GITHUB_IS_BACK).timeout(MINUTE).await;
+        let admitted = match admitted {
+            Err(failed) if !failed.is_cancelled() => return Err(self.say_not_admitted(&cx, &input, failed).await?),
+            other => other?,
+        };
         let conversation = Conversation::new(&self.world, &admitted.environment, &admitted.pull_request.head.sha);
         if let Admission::Refuse(refusal) = &admitted.admission {
+            self.remove_what_is_there(&cx, &admitted.environment).await?;
             cx.step("refuse", || self.refuse(&cx, &conversation, &admitted, refusal))
                 .retry(UNTIL_GITHUB_IS_BACK)
+                .timeout(MINUTE)
                 .await?;
             return Ok(Outcome::Refused { refusal: refusal.clone() });
+        }
+        if changes_labels(&input.trigger) && admitted.is_live() {
+            // The labels still admit it, and this very commit answers already.
+            return Ok(Outcome::Live { url: admitted.environment.url });
         }
         match self.deploy_and_tell(&cx, &conversation, &admitted).await {
             // Wherever it was: something about this commit may have been said already.
             Err(cancelled) if cancelled.is_cancelled() => {
                 let cx = cx.shielded("cancelled");
-                cx.step("withdraw", || self.withdraw(&cx, &conversation, &cancelled)).await?;
+                cx.step("withdraw", || self.withdraw(&cx, &conversation, &cancelled)).timeout(MINUTE).await?;
                 Err(cancelled)
             }
             told => told,
@@ -106,7 +118,7 @@ impl PreviewUp {
         conversation: &Conversation,
         admitted: &Admitted,
     ) -> Result<Outcome, Failure> {
-        cx.step("announce", || self.announce(cx, conversation, admitted)).retry(RETRIES).await?;
+        cx.step("announce", || self.announce(cx, conversation, admitted)).timeout(MINUTE).await?;
 
         let live = conversation.keep_current(cx, deploying(&admitted.environment));
         let deployed = self.deploy(cx, admitted).await;
@@ -125,6 +137,7 @@ impl PreviewUp {
                 };
                 cx.step("report", || self.report(cx, conversation, admitted, &ready))
                     .retry(UNTIL_GITHUB_IS_BACK)
+                    .timeout(MINUTE)
                     .await?;
                 Ok(Outcome::Live { url: admitted.environment.url.clone() })
             }
@@ -132,9 +145,10 @@ impl PreviewUp {
             Err(failed) => {
                 // A push that comes now need not wait for this: it is cancelled like any step.
                 let cx = cx.scope("failed");
-                cx.step("snapshot", || self.take_snapshot(&cx, &admitted.environment, &failed)).await?;
+                cx.step("snapshot", || self.take_snapshot(&cx, &admitted.environment, &failed)).timeout(MINUTE).await?;
                 cx.step("report", || self.report_failure(&cx, conversation, &admitted.environment, &failed))
                     .retry(UNTIL_GITHUB_IS_BACK)
+                    .timeout(MINUTE)
                     .await?;
                 Err(failed)
             }
@@ -145,15 +159,55 @@ impl PreviewUp {
     async fn deploy(&self, cx: &Context, admitted: &Admitted) -> Result<Vec<String>, Failure> {
         let environment = &admitted.environment;
         let plan = cx.step("configure", || async { configure(admitted).map_err(failure) }).await?;
-        cx.step("namespace", || self.ensure_namespace(environment, &plan)).retry(RETRIES).await?;
-        cx.step("policies", || self.apply_policies(environment, &plan)).retry(RETRIES).await?;
-        let release = cx.step("release", || self.release(environment, admitted, &plan)).retry(RETRIES).await?;
-        cx.step("rollout", || self.await_rollout(cx, environment, &plan)).retry(RETRIES).await?;
+        // A namespace of ours that is still being deleted is waited for.
+        cx.step("namespace", || self.ensure_namespace(environment, &plan)).retry(RETRIES).timeout(5 * MINUTE).await?;
+        cx.step("policies", || self.apply_policies(environment, &plan)).retry(RETRIES).timeout(2 * MINUTE).await?;
+        let release = cx
+            .step("release", || self.release(environment, admitted, &plan))
+            .retry(RETRIES)
+            // Hooks are the chart's own and may take long; Helm itself is bounded by its adapter.
+            .timeout(20 * MINUTE)
+            .await?;
+        cx.step("rollout", || self.await_rollout(cx, environment, &plan))
+            .retry(RETRIES)
+            .timeout(plan.settings.rollout.timeout + MINUTE)
+            .await?;
         let health = cx
             .step("health", || check_health(&self.world, cx, environment, &plan.settings.health))
             .retry(RETRIES)
+            .timeout(plan.settings.health.timeout + MINUTE)
             .await?;
         Ok(notes(&release, &health))
+    }
+
+    /// Says that the deployment could not even begin, where there is somebody to tell. Returns the
+    /// failure that the run ends with.
+    async fn say_not_admitted(&self, cx: &Context, input: &Input, failed: Failure) -> Result<Failure, Failure> {
+        let cx = cx.scope("failed");
+        let report = async || {
+            let Some(environment) = self.world.environments.find(&input.at).await.map_err(failure)? else {
+                return Ok(());
+            };
+            let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
+            let diagnosis = diagnosis("admit", &failed);
+            let fact = Fact::Failed(diagnosis.clone());
+            self.world.environments.remember(environment.id, fact).await.map_err(failure)?;
+            let state = CommentState::Failed { step: "admit".to_owned(), diagnosis, steps: stopped_lines(&cx) };
+            conversation.try_say(&cx, &state).await;
+            Ok::<_, Failure>(())
+        };
+        cx.step("report", report).timeout(MINUTE).await?;
+        Ok(failed)
+    }
+
+    /// A pull request that was deployed and is no longer admitted does not keep its preview.
+    async fn remove_what_is_there(&self, cx: &Context, environment: &Environment) -> Result<(), Failure> {
+        if environment.live_sha.is_none() && environment.deployment.is_none() {
+            return Ok(());
+        }
+        let down = PreviewDown::new(self.world.clone());
+        let removed = down.remove(&cx.scope("removal"), environment).await?;
+        cx.scope("removal").step("record", || down.record(environment, &removed)).retry(RETRIES).timeout(MINUTE).await
     }
 
     /// Asks GitHub for the pull request as it is now, so that the newest commit wins whatever
@@ -200,7 +254,10 @@ impl PreviewUp {
             CommentState::Refused { refusal: refusal.clone() }
         };
         if !(unconfigured && admitted.pull_request.author_is_bot) {
-            conversation.last_comment(cx, &state).await.map_err(failure)?;
+            unless_github_refuses(conversation.last_comment(cx, &state).await)?;
+        }
+        if admitted.environment.deployment.is_some() {
+            unless_github_refuses(conversation.end_deployments("The pull request gets no preview").await)?;
         }
         let reason = comment::commit_status(&state).description;
         self.world.environments.remember(admitted.environment.id, Fact::Refused(reason)).await.map_err(failure)
@@ -247,7 +304,7 @@ impl PreviewUp {
         };
         let (cluster, namespace) = (&self.world.cluster, &environment.namespace);
         let limit = plan.settings.rollout.timeout;
-        let rollout = cluster.await_rollout(namespace, &plan.release.name, progress);
+        let rollout = cluster.await_rollout(namespace, progress);
         match tokio::time::timeout(limit, rollout).await {
             Ok(outcome) => outcome.map_err(failure),
             Err(_) => {
@@ -273,13 +330,13 @@ impl PreviewUp {
         // First what needs no GitHub: from here on the gateway serves this commit.
         let live = Fact::Live(admitted.pull_request.head.sha.clone());
         self.world.environments.remember(admitted.environment.id, live).await.map_err(failure)?;
-        conversation.say(cx, ready).await.map_err(failure)
+        unless_github_refuses(conversation.say(cx, ready).await)
     }
 
     /// The newer run speaks for the pull request; only this commit's own marks are taken back.
     /// A run that a person cancelled has no successor and says so.
     async fn withdraw(&self, cx: &Context, conversation: &Conversation, cancelled: &Failure) -> Result<(), Failure> {
-        if cancelled.message.starts_with("superseded") {
+        if cancelled.is_superseded() {
             let withdrawn = conversation.withdraw("Superseded: this commit was not deployed");
             if let Ok(Err(e)) = tokio::time::timeout(Duration::from_secs(5), withdrawn).await {
                 warn!(error = %e, "the superseded deployment could not be taken back on GitHub");
@@ -333,7 +390,30 @@ impl PreviewUp {
         let diagnosis = diagnosis(&step, failed);
         self.world.environments.remember(environment.id, Fact::Failed(diagnosis.clone())).await.map_err(failure)?;
         let state = CommentState::Failed { step, diagnosis, steps: stopped_lines(cx) };
-        conversation.say(cx, &state).await.map_err(failure)
+        unless_github_refuses(conversation.say(cx, &state).await)
+    }
+}
+
+impl Admitted {
+    fn is_live(&self) -> bool {
+        self.environment.live_sha.as_ref() == Some(&self.pull_request.head.sha)
+    }
+}
+
+/// Whether what started a run changes only whether the pull request is admitted.
+pub(crate) fn changes_labels(trigger: &str) -> bool {
+    matches!(trigger, "labeled" | "unlabeled")
+}
+
+/// What was done stands whether GitHub wants to hear of it or not: a locked conversation, a
+/// missing permission or a repository that is gone is noted. Trouble that may pass is retried.
+pub(crate) fn unless_github_refuses(said: PortResult<()>) -> Result<(), Failure> {
+    match said {
+        Err(e) if !e.is_transient() => {
+            warn!(error = %e, "GitHub refuses to be told");
+            Ok(())
+        }
+        other => other.map_err(failure),
     }
 }
 

@@ -52,13 +52,16 @@ impl Cluster for StandInCluster {
     async fn ensure_namespace(&self, _: &NamespaceSpec) -> Result<()> {
         not_asked("a namespace")
     }
+    async fn find_owner(&self, _: &Namespace, _: &PullRequestRef) -> Result<Ownership> {
+        not_asked("an owner")
+    }
     async fn apply_policies(&self, _: &Namespace, _: &Policies) -> Result<()> {
         not_asked("policies")
     }
     async fn helm_access(&self, _: &Namespace) -> Result<SecretString> {
         not_asked("access")
     }
-    async fn await_rollout(&self, _: &Namespace, _: &str, _: ProgressSink) -> Result<Rollout> {
+    async fn await_rollout(&self, _: &Namespace, _: ProgressSink) -> Result<Rollout> {
         not_asked("a rollout")
     }
     async fn diagnose(&self, _: &Namespace) -> Result<Option<Diagnosis>> {

@@ -12,7 +12,9 @@ use kube::{Api, Client, Config};
 use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use seatrial_preview::policies::Policies;
-use seatrial_preview::ports::{ByteStream, Cluster, LogQuery, NamespaceSpec, ProbeAnswer, ProgressSink, Rollout};
+use seatrial_preview::ports::{
+    ByteStream, Cluster, LogQuery, NamespaceSpec, Ownership, ProbeAnswer, ProgressSink, Rollout,
+};
 use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
@@ -99,6 +101,10 @@ impl Cluster for KubeCluster {
         namespaces::ensure(self, namespace).await
     }
 
+    async fn find_owner(&self, namespace: &Namespace, at: &PullRequestRef) -> Result<Ownership> {
+        namespaces::find_owner(self, namespace, at).await
+    }
+
     async fn apply_policies(&self, namespace: &Namespace, policies: &Policies) -> Result<()> {
         // Checked and rendered before anything is written.
         let rendered = policies::render(policies, &self.settings)?;
@@ -110,7 +116,7 @@ impl Cluster for KubeCluster {
         accounts::helm_access(self, namespace).await
     }
 
-    async fn await_rollout(&self, namespace: &Namespace, _release: &str, progress: ProgressSink) -> Result<Rollout> {
+    async fn await_rollout(&self, namespace: &Namespace, progress: ProgressSink) -> Result<Rollout> {
         rollout::await_ready(self, namespace, progress).await
     }
 

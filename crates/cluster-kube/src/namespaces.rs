@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use seatrial_preview::ports::NamespaceSpec;
+use seatrial_preview::ports::{NamespaceSpec, Ownership};
 use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
 use serde_json::{Value, json};
 
@@ -67,6 +67,14 @@ pub(crate) async fn ensure(cluster: &KubeCluster, spec: &NamespaceSpec) -> Resul
         }
         teardown::await_gone(cluster, name, TERMINATION_PATIENCE).await?;
     }
+}
+
+pub(crate) async fn find_owner(cluster: &KubeCluster, namespace: &Namespace, at: &PullRequestRef) -> Result<Ownership> {
+    Ok(match find(cluster, namespace).await? {
+        None => Ownership::Absent,
+        Some(found) if verify_ours(&found, at).is_ok() => Ownership::Ours,
+        Some(_) => Ownership::Foreign,
+    })
 }
 
 async fn repair(cluster: &KubeCluster, spec: &NamespaceSpec) -> Result<()> {

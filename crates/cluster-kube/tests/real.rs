@@ -190,7 +190,7 @@ impl World {
 
     async fn rollout(&self, namespace: &Namespace) -> Result<Vec<(String, String)>, Error> {
         let (sink, said) = sink();
-        let outcome = tokio::time::timeout(LIMIT, self.cluster.await_rollout(namespace, "shop", sink))
+        let outcome = tokio::time::timeout(LIMIT, self.cluster.await_rollout(namespace, sink))
             .await
             .unwrap_or_else(|_| panic!("no verdict within {LIMIT:?}; progress: {:?}", said.lock().unwrap()));
         outcome.map(|rollout| rollout.workloads)
@@ -549,8 +549,7 @@ async fn failures_are_named_and_forgotten_once_mended() {
 
     world.release(&namespace, &["hangSeconds=600"]).await;
     let (sink, said) = sink();
-    let waits =
-        tokio::time::timeout(Duration::from_secs(8), world.cluster.await_rollout(&namespace, "shop", sink)).await;
+    let waits = tokio::time::timeout(Duration::from_secs(8), world.cluster.await_rollout(&namespace, sink)).await;
     assert!(waits.is_err(), "{waits:?}");
     assert_eq!(said.lock().unwrap().last().map(String::as_str), Some("shop 0/1"));
     let slow = world.cluster.diagnose(&namespace).await.unwrap().unwrap();

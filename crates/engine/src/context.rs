@@ -249,7 +249,11 @@ impl Context {
             metrics::counter!("workflow_step_retries_total", "step" => key.name.clone()).increment(1);
             let failed =
                 StepChange::Failed { key: key.clone(), attempt: attempts, at, failure, retry_at: Some(retry_at) };
-            self.wait_for_retry(retry_at, vec![failed]).await?;
+            if let Err(cancelled) = self.wait_for_retry(retry_at, vec![failed]).await {
+                let (at, failure) = (shared.clock.now(), cancelled.clone());
+                shared.finish(StepChange::Failed { key, attempt: attempts, at, failure, retry_at: None });
+                return Err(cancelled);
+            }
         }
     }
 
@@ -389,7 +393,9 @@ impl Shared {
     /// can be used again; the lease decides whether the write still counts then.
     pub(crate) async fn commit(&self, changes: Vec<StepChange>, transition: Option<Transition>) -> Result<(), Exit> {
         let _one_at_a_time = self.writing.lock().await;
-        let mut steps = std::mem::take(&mut *lock(&self.finished));
+        // Taken out only once they are written: this future may be dropped while it waits.
+        let mut steps = lock(&self.finished).clone();
+        let finished = steps.len();
         steps.extend(changes);
         if steps.is_empty() && transition.is_none() {
             return Ok(());
@@ -406,7 +412,10 @@ impl Shared {
                 transition: transition.clone(),
             };
             match self.journal.record(entry).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    lock(&self.finished).drain(..finished);
+                    return Ok(());
+                }
                 Err(JournalError::Fenced { .. }) => {
                     debug!(run = %self.run, "the lease is lost; nothing more is recorded");
                     return Err(Exit::Fenced);

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::RunId;
+
 /// Why a step or a run did not succeed. Serialisable, and readable by people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -26,6 +28,13 @@ pub enum FailureKind {
     Cancelled,
 }
 
+const SUPERSEDED: &str = "superseded by run ";
+
+/// The reason a journal gives to the runs that `newer` supersedes.
+pub fn superseded_by(newer: RunId) -> String {
+    format!("{SUPERSEDED}{newer}")
+}
+
 impl Failure {
     pub fn transient(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Transient { retry_after: None }, message: message.into(), details: None }
@@ -41,6 +50,12 @@ impl Failure {
 
     pub fn is_cancelled(&self) -> bool {
         self.kind == FailureKind::Cancelled
+    }
+
+    /// True when a newer run of the same concurrency key is why it was cancelled: that one speaks
+    /// for the key from now on.
+    pub fn is_superseded(&self) -> bool {
+        self.is_cancelled() && self.message.starts_with(SUPERSEDED)
     }
 
     pub fn is_transient(&self) -> bool {

@@ -40,7 +40,7 @@ pub trait Journal: Send + Sync + 'static {
     async fn cancel(&self, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), JournalError>;
 
     /// Lets a failed or cancelled run go on from its first failed step.
-    async fn retry(&self, run: RunId, now: DateTime<Utc>) -> Result<(), JournalError>;
+    async fn retry(&self, run: RunId) -> Result<(), JournalError>;
 
     /// Rung after every commit that may let a run go on.
     fn bell(&self) -> &Bell;

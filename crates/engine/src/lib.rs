@@ -34,7 +34,7 @@ mod worker;
 pub use bell::{Bell, RunEvent};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::{Context, StepTime};
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, superseded_by};
 pub use ids::{Epoch, RunId, WorkerId};
 pub use journal::{
     Claim, ClaimRequest, Claims, Entry, Held, Journal, JournalError, Renewal, StepChange, StepRecord, StepStatus,

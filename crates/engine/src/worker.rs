@@ -110,7 +110,7 @@ impl Worker {
     }
 }
 
-/// apalis: one worker with a service that executes assignments, restarted whatever happens.
+/// apalis: one worker with a service that executes assignments. It ends when it is told to.
 async fn monitor(
     executor: Arc<Executor>,
     queue: mpsc::UnboundedReceiver<Assignment>,
@@ -120,7 +120,7 @@ async fn monitor(
     let queue = Arc::new(Mutex::new(Some(queue)));
     let monitor = Monitor::new()
         .register(move |_| {
-            // The queue is made once; a worker that was restarted finds it empty and ends.
+            // Monitors make their workers once; the queue cannot be handed out twice.
             let queue = queue.lock().unwrap_or_else(PoisonError::into_inner).take();
             let queue = queue.unwrap_or_else(|| mpsc::unbounded_channel().1);
             let executor = executor.clone();
@@ -149,6 +149,9 @@ async fn monitor(
 /// Looked at least this often, should a ring of the bell come from another process.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Never asked again sooner than this by the time alone.
+const BREATH: Duration = Duration::from_millis(5);
+
 async fn claim_runs(
     executor: &Executor,
     config: &WorkerConfig,
@@ -158,7 +161,11 @@ async fn claim_runs(
     let slots = Arc::new(Semaphore::new(config.slots));
     let workflows = executor.registry.names();
     while !executor.drain.is_cancelled() {
-        let Ok(first) = slots.clone().acquire_owned().await else { return };
+        let first = tokio::select! {
+            slot = slots.clone().acquire_owned() => slot,
+            () = executor.drain.cancelled() => return,
+        };
+        let Ok(first) = first else { return };
         let mut free = vec![first];
         while let Ok(more) = slots.clone().try_acquire_owned() {
             free.push(more);
@@ -180,7 +187,7 @@ async fn claim_runs(
         };
         if claims.runs.is_empty() {
             drop(free);
-            let next = claims.next_at.unwrap_or(now + SWEEP).clamp(now, now + SWEEP);
+            let next = claims.next_at.unwrap_or(now + SWEEP).clamp(now + BREATH, now + SWEEP);
             tokio::select! {
                 () = executor.journal.bell().rung() => {}
                 () = executor.clock.sleep_until(next) => {}

@@ -55,7 +55,7 @@ impl Operations {
                 ));
             }
         }
-        Ok(self.store.retry(run, self.now()).await?)
+        Ok(self.store.retry(run).await?)
     }
 
     /// Asks a run to stop at its next safe point.

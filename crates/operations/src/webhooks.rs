@@ -1,7 +1,6 @@
 use std::fmt;
 
 use seatrial_engine::NewRun;
-use seatrial_preview::environment::EnvironmentState;
 use seatrial_preview::event::ForgeEvent;
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::{DeliveryId, PullRequestRef};
@@ -88,6 +87,7 @@ impl Operations {
             payload: body.to_vec(),
             ignored: None,
             start: None,
+            unless_idle: None,
         };
         let start = |pull_request: Box<PullRequest>, run: Result<NewRun, seatrial_engine::Failure>| {
             let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
@@ -102,13 +102,9 @@ impl Operations {
             ForgeEvent::Remove { pull_request, action } => {
                 let delivery = of(Some(action.clone()), Some(pull_request.at.clone()));
                 // A teardown of nothing would only make a comment that nobody needs.
-                let known = self.store.find_environment_of(&pull_request.at).await?;
-                if known.is_none_or(|view| view.state == EnvironmentState::Deleted) {
-                    let reason = format!("{action}: the pull request has no preview");
-                    return Ok(NewDelivery { ignored: Some(reason), ..delivery });
-                }
+                let unless_idle = Some(format!("{action}: the pull request has no preview"));
                 let run = remove(&pull_request.at, &action);
-                Ok(NewDelivery { start: Some(start(pull_request, run)?), ..delivery })
+                Ok(NewDelivery { start: Some(start(pull_request, run)?), unless_idle, ..delivery })
             }
             ForgeEvent::Ignored { reason } => Ok(NewDelivery { ignored: Some(reason), ..of(None, None) }),
         }

@@ -30,6 +30,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// `Conflict`, and is left untouched.
     async fn ensure_namespace(&self, namespace: &NamespaceSpec) -> Result<()>;
 
+    /// Whether the namespace is there, and whose it is. Writes nothing.
+    async fn find_owner(&self, namespace: &Namespace, at: &PullRequestRef) -> Result<Ownership>;
+
     /// Binds the accounts, then applies quota, limits and network policies with our field
     /// manager. What others own in these objects is left alone.
     async fn apply_policies(&self, namespace: &Namespace, policies: &Policies) -> Result<()>;
@@ -37,10 +40,10 @@ pub trait Cluster: Send + Sync + 'static {
     /// A kubeconfig with a short-lived token of the namespace's own `helm` account.
     async fn helm_access(&self, namespace: &Namespace) -> Result<SecretString>;
 
-    /// Waits, by watch, until every workload of the release is ready. What waiting cannot cure
+    /// Waits, by watch, until every workload of the namespace is ready; it holds one release. What waiting cannot cure
     /// ends it at once with a diagnosis. Calls `progress` with words like `web 1/2` whenever
     /// they change. The caller sets the deadline.
-    async fn await_rollout(&self, namespace: &Namespace, release: &str, progress: ProgressSink) -> Result<Rollout>;
+    async fn await_rollout(&self, namespace: &Namespace, progress: ProgressSink) -> Result<Rollout>;
 
     /// Why the release is not ready right now, with evidence; for a deadline that has passed.
     async fn diagnose(&self, namespace: &Namespace) -> Result<Option<Diagnosis>>;
@@ -83,6 +86,18 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// The server's version, or why it cannot be reached.
     async fn version(&self) -> Result<String>;
+}
+
+/// Whose a namespace is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ownership {
+    /// This pull request's.
+    Ours,
+    /// Somebody else's: to be left untouched.
+    Foreign,
+    /// There is none.
+    Absent,
 }
 
 /// A namespace to be made, and whose it is.

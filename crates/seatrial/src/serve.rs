@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use seatrial_api::ApiConfig;
 use seatrial_engine::{Clock, SystemClock, Worker, WorkerConfig};
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::wiring;
 
 /// Runs until SIGTERM or SIGINT, then drains: requests and steps in flight get their grace time,
@@ -49,7 +49,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
 
     let shutdown = CancellationToken::new();
-    let config = ApiConfig { public_url: settings.public_url.clone(), metrics: Some(metrics), ..ApiConfig::default() };
+    let config = ApiConfig {
+        public_url: settings.public_url.clone(),
+        allowed_hosts: settings::list(&settings.allowed_hosts),
+        metrics: Some(metrics),
+    };
     let stop = || shutdown.clone().cancelled_owned();
     let front = seatrial_api::serve(settings.listen, operations.clone(), config, stop()).await?;
     let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
@@ -66,12 +70,19 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     );
     tokio::spawn(look_around(cluster, releases));
 
-    ordered_to_stop().await?;
+    let (mut worker, mut front, mut gateway) = (worker, front.finished, gateway.finished);
+    tokio::select! {
+        ordered = ordered_to_stop() => ordered?,
+        // Whoever supervises the program starts it again; half a program would look healthy.
+        _ = &mut worker => bail!("the worker stopped by itself; restart the program"),
+        _ = &mut front => bail!("the front stopped by itself; restart the program"),
+        _ = &mut gateway => bail!("the gateway stopped by itself; restart the program"),
+    }
     info!("stopping: no new work is begun; what runs gets its grace time");
     shutdown.cancel();
     worker.await.context("the worker stopped by a mistake of the program")?;
-    front.finished.await.context("the front stopped by a mistake of the program")??;
-    gateway.finished.await.context("the gateway stopped by a mistake of the program")??;
+    front.await.context("the front stopped by a mistake of the program")??;
+    gateway.await.context("the gateway stopped by a mistake of the program")??;
     info!("stopped");
     Ok(())
 }

@@ -49,6 +49,13 @@ pub struct Settings {
     /// Previews accept traffic from this namespace.
     #[serde(default = "defaults::ingress_namespace")]
     pub ingress_namespace: String,
+    /// From where the API server reaches pods, as CIDRs with commas between: needed only where the
+    /// network plugin does not let the control plane's health checks pass by itself.
+    #[serde(default)]
+    pub api_server_cidrs: String,
+    /// Hosts, with commas between, that requests may be for besides loopback and `public_url`'s.
+    #[serde(default)]
+    pub allowed_hosts: String,
     /// A page that tells people how to set a repository up; linked where one is not.
     pub docs_url: Option<Url>,
     /// The worker's name: the same over restarts, different for each process of one database.
@@ -158,6 +165,11 @@ impl Settings {
             "SEATRIAL_GITHUB_WEBHOOK_SECRET is not set: without it no delivery can be trusted. Set it to the secret that the webhook was given on GitHub",
         )
     }
+}
+
+/// The entries of a setting with commas.
+pub fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

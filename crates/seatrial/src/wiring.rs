@@ -11,7 +11,7 @@ use seatrial_preview::naming::UrlTemplate;
 use seatrial_release_helm::{HelmConfig, HelmReleases};
 use seatrial_store::{Store, StoreOptions};
 
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// One TLS provider for all clients, before any of them is made.
 pub fn install_crypto() -> anyhow::Result<()> {
@@ -69,6 +69,7 @@ pub async fn cluster(settings: &Settings) -> anyhow::Result<KubeCluster> {
     let config = ClusterConfig {
         context: settings.kube_context.clone(),
         ingress_namespace: settings.ingress_namespace.clone(),
+        api_server_cidrs: settings::list(&settings.api_server_cidrs),
         ..ClusterConfig::default()
     };
     KubeCluster::connect(config).await.context("Kubernetes cannot be used")

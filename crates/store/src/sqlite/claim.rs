@@ -51,7 +51,7 @@ pub(super) async fn claim(
         effects.events.push(RunEvent::State { run: claim.id, key: claim.key.clone(), state: RunState::Running });
         runs.push(claim);
     }
-    let next_at = if runs.is_empty() { next_at(connection, now).await? } else { None };
+    let next_at = if runs.is_empty() { next_at(connection, request).await? } else { None };
     Ok((Claims { runs, next_at }, effects))
 }
 
@@ -125,13 +125,18 @@ fn record(row: &SqliteRow) -> Result<StepRecord, StoreError> {
     })
 }
 
-/// When the next parked run is due or the next lease expires.
-async fn next_at(connection: &mut SqliteConnection, now: i64) -> Result<Option<DateTime<Utc>>, StoreError> {
+/// When the next parked run is due or the next lease expires, of the workflows asked for.
+async fn next_at(
+    connection: &mut SqliteConnection,
+    request: &ClaimRequest,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
     let next: Option<i64> = sqlx::query_scalar(
         "SELECT min(CASE state WHEN 'waiting' THEN wake_at ELSE lease_until END) FROM runs
-         WHERE state IN ('queued', 'running', 'waiting') AND state <> 'queued'",
+         WHERE state IN ('queued', 'running', 'waiting') AND state <> 'queued'
+           AND workflow IN (SELECT value FROM json_each(?))",
     )
+    .bind(to_json(&request.workflows)?)
     .fetch_one(&mut *connection)
     .await?;
-    next.map(|at| from_millis(at.max(now))).transpose()
+    next.map(|at| from_millis(at.max(millis(request.now)))).transpose()
 }

@@ -27,6 +27,9 @@ pub struct NewDelivery {
     pub ignored: Option<String>,
     /// The pull request it is about and the run it starts.
     pub start: Option<(PullRequest, NewRun)>,
+    /// Start only where there is something to work on: the pull request has an environment, and
+    /// its newest run is not the same workflow, succeeded. Else this is why nothing starts.
+    pub unless_idle: Option<String>,
 }
 
 /// The answer to a delivery; the same for its duplicates.
@@ -101,7 +104,16 @@ async fn accept(
         return Ok((Accepted { fresh: false, run: run.map(RunId) }, Effects::none()));
     }
     let (mut run, mut effects) = (None, Effects::none());
-    if let Some((pull_request, new_run)) = &delivery.start {
+    let mut ignored = delivery.ignored.clone();
+    // Looked at here, in the transaction, so that an event that is being stored now is seen.
+    let idle = match (&delivery.start, &delivery.unless_idle) {
+        (Some((pull_request, new_run)), Some(reason)) if is_idle(connection, pull_request, new_run).await? => {
+            ignored = Some(reason.clone());
+            true
+        }
+        _ => false,
+    };
+    if let Some((pull_request, new_run)) = delivery.start.as_ref().filter(|_| !idle) {
         environments::ensure(connection, pull_request, template, now).await?;
         let (started, told) = start::start(connection, new_run, now).await?;
         (run, effects) = (Some(started.id), told);
@@ -117,10 +129,29 @@ async fn accept(
     .bind(delivery.at.as_ref().map(|at| at.repository.to_string()))
     .bind(number.map_err(|_| StoreError::Invalid("the pull request's number is too large".to_owned()))?)
     .bind(run.map(|run| run.0))
-    .bind(&delivery.ignored)
+    .bind(&ignored)
     .bind(&delivery.payload)
     .bind(millis(now))
     .execute(&mut *connection)
     .await?;
     Ok((Accepted { fresh: true, run }, effects))
+}
+
+async fn is_idle(
+    connection: &mut SqliteConnection,
+    pull_request: &PullRequest,
+    new_run: &NewRun,
+) -> Result<bool, StoreError> {
+    let idle: bool = sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT 1 FROM environments WHERE repository = ?1 AND number = ?2)
+             OR EXISTS (SELECT 1 FROM runs WHERE seq = (SELECT max(seq) FROM runs WHERE key = ?3)
+                                             AND workflow = ?4 AND state = 'succeeded')",
+    )
+    .bind(pull_request.at.repository.to_string())
+    .bind(i64::try_from(pull_request.at.number).unwrap_or(i64::MAX))
+    .bind(&new_run.key)
+    .bind(&new_run.workflow)
+    .fetch_one(connection)
+    .await?;
+    Ok(idle)
 }

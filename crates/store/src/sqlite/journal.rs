@@ -52,8 +52,8 @@ impl Journal for Store {
         Ok(())
     }
 
-    async fn retry(&self, run: RunId, now: DateTime<Utc>) -> Result<(), JournalError> {
-        self.writer.write(move |c| Box::pin(async move { retry(c, run, now).await })).await?;
+    async fn retry(&self, run: RunId) -> Result<(), JournalError> {
+        self.writer.write(move |c| Box::pin(async move { retry(c, run).await })).await?;
         Ok(())
     }
 
@@ -165,7 +165,7 @@ async fn cancel(
     Ok(((), effects))
 }
 
-async fn retry(connection: &mut SqliteConnection, run: RunId, now: DateTime<Utc>) -> Result<((), Effects), StoreError> {
+async fn retry(connection: &mut SqliteConnection, run: RunId) -> Result<((), Effects), StoreError> {
     let standing = standing(connection, run).await?;
     if !matches!(standing.state, RunState::Failed | RunState::Cancelled) {
         return Err(JournalError::Illegal(format!(
@@ -197,10 +197,8 @@ async fn retry(connection: &mut SqliteConnection, run: RunId, now: DateTime<Utc>
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "UPDATE runs SET state = 'queued', failure = NULL, cancel_reason = NULL, finished_at = NULL, wake_at = ?
-         WHERE seq = ?",
+        "UPDATE runs SET state = 'queued', failure = NULL, cancel_reason = NULL, finished_at = NULL WHERE seq = ?",
     )
-    .bind(millis(now))
     .bind(standing.seq)
     .execute(&mut *connection)
     .await?;

@@ -73,6 +73,9 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if !self.writer.is_alive() {
+            return Err(StoreError::Unavailable("nothing can be written any more; restart the program".to_owned()));
+        }
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
     }

@@ -117,7 +117,8 @@ async fn write_step(connection: &mut SqliteConnection, run: i64, change: &StepCh
             .execute(&mut *connection)
             .await?;
             sqlx::query(
-                "INSERT INTO attempts (run, scope, name, occurrence, attempt, started_at) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO attempts (run, scope, name, occurrence, attempt, started_at) VALUES (?, ?, ?, ?, ?, ?)
+                 ON CONFLICT DO UPDATE SET started_at = excluded.started_at",
             )
             .bind(run)
             .bind(&key.scope)

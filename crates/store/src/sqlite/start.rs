@@ -1,7 +1,7 @@
 //! Starting a run inside the caller's transaction.
 
 use chrono::{DateTime, Utc};
-use seatrial_engine::{JournalError, NewRun, OnConflict, RunEvent, RunId, RunState, Started};
+use seatrial_engine::{JournalError, NewRun, OnConflict, RunEvent, RunId, RunState, Started, superseded_by};
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
@@ -77,7 +77,7 @@ async fn supersede(
     now: DateTime<Utc>,
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
-    let reason = format!("superseded by run {by}");
+    let reason = superseded_by(by);
     let dropped = sqlx::query(
         "UPDATE runs SET state = 'cancelled', cancel_reason = ?, finished_at = ? WHERE key = ? AND state = 'queued'
          RETURNING id",

@@ -39,7 +39,8 @@ impl Effects {
 }
 
 type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> Running<'c> + Send>;
-type Running<'c> = Pin<Box<dyn Future<Output = Answer> + Send + 'c>>;
+/// The answer, and whether the transaction still stands: SQLite ends it by itself on some errors.
+type Running<'c> = Pin<Box<dyn Future<Output = (Answer, bool)> + Send + 'c>>;
 /// Tells the caller how its write went, given how the commit went.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) -> Effects + Send>;
 
@@ -65,7 +66,7 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             Box::pin(async move {
-                let outcome = in_savepoint(connection, write).await;
+                let (outcome, stands) = in_savepoint(connection, write).await;
                 let tell: Answer = Box::new(move |committed| {
                     let (outcome, effects) = match (committed, outcome) {
                         (Ok(()), Ok((value, effects))) => (Ok(value), effects),
@@ -75,26 +76,34 @@ impl Writer {
                     let _ = answer.send(outcome);
                     effects
                 });
-                tell
+                (tell, stands)
             })
         });
-        let closed = || StoreError::Unavailable("the store is closed".to_owned());
-        self.jobs.send(job).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        let unavailable = |why: &str| StoreError::Unavailable(why.to_owned());
+        self.jobs.send(job).await.map_err(|_| unavailable("the store is closed"))?;
+        answered.await.map_err(|_| unavailable("the transaction ended early; nothing of this was written"))?
+    }
+
+    /// False once the writing task has ended: nothing will be written any more.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.jobs.is_closed()
     }
 }
 
-async fn in_savepoint<T, F>(connection: &mut SqliteConnection, write: F) -> Result<(T, Effects), StoreError>
+/// One write of the transaction; false when the transaction does not stand any more.
+async fn in_savepoint<T, F>(connection: &mut SqliteConnection, write: F) -> (Result<(T, Effects), StoreError>, bool)
 where
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> Writing<'c, T>,
 {
-    sqlx::query("SAVEPOINT write").execute(&mut *connection).await?;
-    let outcome = write(&mut *connection).await;
-    if outcome.is_err() {
-        sqlx::query("ROLLBACK TO write").execute(&mut *connection).await?;
+    if let Err(e) = sqlx::query("SAVEPOINT write").execute(&mut *connection).await {
+        return (Err(e.into()), false);
     }
-    sqlx::query("RELEASE write").execute(&mut *connection).await?;
-    outcome
+    let outcome = write(&mut *connection).await;
+    let end = if outcome.is_err() { "ROLLBACK TO write; RELEASE write" } else { "RELEASE write" };
+    match sqlx::raw_sql(end).execute(&mut *connection).await {
+        Ok(_) => (outcome, true),
+        Err(e) => (Err(e.into()), false),
+    }
 }
 
 async fn write_all(
@@ -131,10 +140,20 @@ async fn fold(connection: &mut SqliteConnection, jobs: &mut Vec<Job>) -> (Vec<Ef
     let mut answers = Vec::with_capacity(jobs.len());
     let mut outcome = begun.map(|_| ()).map_err(StoreError::from);
     if outcome.is_ok() {
+        let mut stands = true;
         for job in jobs.drain(..) {
-            answers.push(job(&mut *connection).await);
+            // After a transaction that SQLite ended, a further write would be one of its own.
+            if stands {
+                let (answer, still) = job(&mut *connection).await;
+                answers.push(answer);
+                stands = still;
+            }
         }
-        outcome = sqlx::query("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(StoreError::from);
+        outcome = if stands {
+            sqlx::query("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(StoreError::from)
+        } else {
+            Err(StoreError::Unavailable("the transaction could not be finished".to_owned()))
+        };
     } else {
         // Not begun: dropping the jobs tells their callers that nothing was written.
         jobs.clear();

@@ -94,11 +94,11 @@ async fn a_failed_run_is_retried_from_its_failed_step() {
     let worker = bench.worker("w");
     let id = bench.start(run("a")).await;
     bench.reaches(id, RunState::Failed).await;
-    bench.store.retry(id, bench.clock.now()).await.unwrap();
+    bench.store.retry(id).await.unwrap();
     let done = bench.reaches(id, RunState::Succeeded).await;
     assert_eq!(bench.script.calls(), ["a/one", "a/two", "a/two", "a/three"]);
     assert_eq!(done.steps[1].attempts.len(), 2, "both attempts are kept");
-    let refused = bench.store.retry(id, bench.clock.now()).await.unwrap_err();
+    let refused = bench.store.retry(id).await.unwrap_err();
     assert!(refused.to_string().contains("only a failed or cancelled run"), "{refused}");
     worker.drain().await;
 }

@@ -69,6 +69,7 @@ fn delivery(id: &str, at: &PullRequestRef) -> NewDelivery {
         payload: b"{}".to_vec(),
         ignored: None,
         start: Some((pull_request(at, "A change"), run("preview_up", at))),
+        unless_idle: None,
     }
 }
 
@@ -101,6 +102,23 @@ async fn a_delivery_whose_run_cannot_start_leaves_nothing() {
     assert!(matches!(store.accept_delivery(rejected).await, Err(StoreError::Journal(_))));
     assert!(store.list_deliveries(&PageRequest::default()).await.unwrap().items.is_empty());
     assert!(store.find_environment_of(&at).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_teardown_starts_only_where_there_is_something_to_tear_down() {
+    let (store, _folder) = store().await;
+    let at = at("acme/shop", 7);
+    let closed = |id: &str| NewDelivery {
+        start: Some((pull_request(&at, "A change"), run("preview_down", &at))),
+        unless_idle: Some("nothing to remove".to_owned()),
+        ..delivery(id, &at)
+    };
+    assert_eq!(store.accept_delivery(closed("d-1")).await.unwrap().run, None);
+    let stored = store.list_deliveries(&PageRequest::default()).await.unwrap().items;
+    assert_eq!(stored[0].ignored.as_deref(), Some("nothing to remove"));
+    assert!(store.find_environment_of(&at).await.unwrap().is_none());
+    store.accept_delivery(delivery("d-2", &at)).await.unwrap();
+    assert!(store.accept_delivery(closed("d-3")).await.unwrap().run.is_some());
 }
 
 #[tokio::test]
