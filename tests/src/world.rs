@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use futures::{FutureExt, StreamExt};
-use seatrial_github_standin::{
-    Action, CommentView, Control, DEFAULT_LOGIN, DEFAULT_TOKEN, DeploymentView, Fault, HookChange, HookMode, NewCommit,
-    NewPull, Options as StandinOptions, Standin, StatusView,
-};
+use futures::FutureExt;
+use seatrial_github_standin::{Control, DEFAULT_TOKEN, Options as StandinOptions, Standin};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::pages::{self, Answer};
 use crate::program::{Parts, Program, TOKEN};
 use crate::registry::Registry;
-use crate::rest::{Rest, Run, RunState};
-use crate::sample::{self, Change};
-use crate::webhook::{SECRET, Webhook};
+use crate::rest::Rest;
+use crate::sample;
+use crate::webhook::SECRET;
 use crate::{ASK_EVERY, Cluster, Setting, account, evidence};
+
+mod actions;
+mod observations;
+mod runs;
 
 /// How long anything may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -203,8 +203,6 @@ impl World {
         Ok(namespaces)
     }
 
-    // ---- names -------------------------------------------------------------------------------
-
     fn name(&self) -> &str {
         self.repository.split_once('/').map_or("", |(_, name)| name)
     }
@@ -233,304 +231,6 @@ impl World {
     /// The path of the repository in GitHub's API.
     pub fn api_path(&self, below: &str) -> String {
         format!("/repos/{}{below}", self.repository)
-    }
-
-    // ---- what people do ----------------------------------------------------------------------
-
-    /// A branch with one commit, whose image is there.
-    pub async fn branch(&self, branch: &str, change: Change) -> Result<String> {
-        let commit = NewCommit { branch: branch.to_owned(), files: change.files, ..NewCommit::default() };
-        let sha = self.control.commit(&self.repository, &commit).await?;
-        if change.has_image {
-            self.registry.tag(&sha).await?;
-        }
-        Ok(sha)
-    }
-
-    pub async fn open_pull(&self, branch: &str, change: Change) -> Result<Pull> {
-        self.open(NewPull { title: format!("Add {branch}"), head: branch.to_owned(), ..NewPull::default() }, change)
-            .await
-    }
-
-    /// Opens a pull request of one commit on its own branch.
-    pub async fn open(&self, new: NewPull, change: Change) -> Result<Pull> {
-        self.branch(&new.head, change).await?;
-        let made = self.control.open_pull(&self.repository, &new).await?;
-        self.check_accepted().await?;
-        Ok(Pull { number: made.number, branch: made.head_branch, sha: made.head_sha, html_url: made.html_url })
-    }
-
-    /// Pushes a commit; Seatrial hears of it when its image is there.
-    pub async fn push(&self, pull: &Pull, change: Change) -> Result<String> {
-        let has_image = change.has_image;
-        self.hooks(HookMode::Hold).await?;
-        let commit = NewCommit { files: change.files, ..NewCommit::default() };
-        let sha = self.control.push(&self.repository, pull.number, &commit).await?;
-        if has_image {
-            self.registry.tag(&sha).await?;
-        }
-        self.control.release(&[]).await?;
-        self.check_accepted().await?;
-        Ok(sha)
-    }
-
-    pub async fn close(&self, pull: &Pull) -> Result<()> {
-        self.control.close(&self.repository, pull.number).await?;
-        self.check_accepted().await
-    }
-
-    pub async fn reopen(&self, pull: &Pull) -> Result<()> {
-        self.control.reopen(&self.repository, pull.number).await?;
-        self.check_accepted().await
-    }
-
-    /// The newest event was taken: otherwise there is nothing to wait for.
-    async fn check_accepted(&self) -> Result<()> {
-        let newest = self.control.wait_for(Duration::from_secs(30), async |control: &Control| {
-            let deliveries = control.deliveries().await?;
-            let newest = deliveries.into_iter().rfind(|delivery| delivery.event == "pull_request");
-            Ok(newest.filter(|delivery| delivery.status_code.is_some()))
-        });
-        let newest = newest.await.context("the event was not answered")?;
-        let (action, status) = (newest.action.unwrap_or_default(), newest.status_code);
-        ensure!(status == Some(202), "the event {action:?} was answered with {status:?}");
-        Ok(())
-    }
-
-    /// What becomes of events from now on.
-    pub async fn hooks(&self, mode: HookMode) -> Result<()> {
-        self.control.set_webhook(&HookChange { mode: Some(mode), ..HookChange::default() }).await
-    }
-
-    /// Makes GitHub misbehave.
-    pub async fn fault(&self, fault: Fault) -> Result<()> {
-        self.control.fault(&fault).await
-    }
-
-    /// GitHub takes this long for the next request of this kind.
-    pub async fn slow(&self, method: &str, path: &str, skip: u32) -> Result<()> {
-        self.fault(Fault::new(Action::Delay { ms: 3_000 }).on(method, &self.api_path(path)).after(skip)).await
-    }
-
-    /// Sends a delivery to the webhook; answers the status code.
-    pub async fn deliver(&self, webhook: &Webhook, signature: Option<&str>) -> Result<u16> {
-        webhook.send(&self.http, &format!("{}/api/webhooks/github", self.program.url()), signature).await
-    }
-
-    /// Makes a namespace that is not Seatrial's; it goes away with the world.
-    pub async fn make_foreign_namespace(&mut self, name: &str, labels: &[(&str, &str)]) -> Result<()> {
-        self.foreign.push(name.to_owned());
-        self.cluster.make_namespace(name, labels).await.map(drop)
-    }
-
-    /// Deletes a comment, as its author may.
-    pub async fn delete_comment(&self, id: u64) -> Result<()> {
-        let url = format!("{}{}", self.github.url(), self.api_path(&format!("/issues/comments/{id}")));
-        let deleted = self.http.delete(url).header("user-agent", "tests").bearer_auth(DEFAULT_TOKEN).send().await?;
-        ensure!(deleted.status().is_success(), "the comment could not be deleted: {}", deleted.status());
-        Ok(())
-    }
-
-    pub async fn restart(&mut self) -> Result<()> {
-        self.program.start().await
-    }
-
-    // ---- what people see ---------------------------------------------------------------------
-
-    /// Seatrial's comments on the page.
-    pub async fn comments(&self, number: u64) -> Result<Vec<CommentView>> {
-        let mut all = self.all_comments(number).await?;
-        all.retain(|comment| comment.deleted_at.is_none());
-        Ok(all)
-    }
-
-    /// All comments that Seatrial ever made, deleted ones too.
-    pub async fn all_comments(&self, number: u64) -> Result<Vec<CommentView>> {
-        let all = self.control.comments(&self.repository, number).await?;
-        Ok(all.into_iter().filter(|comment| comment.author == DEFAULT_LOGIN).collect())
-    }
-
-    /// There never was another comment than the one that is there.
-    pub async fn check_never_two(&self, number: u64) -> Result<()> {
-        let all = self.all_comments(number).await?;
-        ensure!(all.len() == 1, "there was more than one comment: {all:#?}");
-        Ok(())
-    }
-
-    /// The one comment; an error if there are more or none.
-    pub async fn the_comment(&self, number: u64) -> Result<CommentView> {
-        let mut comments = self.comments(number).await?;
-        ensure!(comments.len() == 1, "there must be one comment; there are {comments:#?}");
-        comments.pop().context("one comment")
-    }
-
-    /// Waits until the comment has all these texts.
-    pub async fn wait_comment(&self, number: u64, texts: &[&str], patience: Duration) -> Result<CommentView> {
-        let found = self
-            .control
-            .wait_for(patience, async |_: &Control| {
-                let comments = self.comments(number).await?;
-                Ok(comments.into_iter().find(|comment| texts.iter().all(|text| comment.body.contains(text))))
-            })
-            .await;
-        match found {
-            Ok(comment) => Ok(comment),
-            Err(error) => {
-                let now = self.comments(number).await?.pop().map(|comment| comment.body);
-                let now = now.unwrap_or_else(|| "there is none".to_owned());
-                Err(error.context(format!("the comment of #{number} does not say {texts:?}; it says:\n{now}")))
-            }
-        }
-    }
-
-    /// Waits until the comment says that this commit is ready.
-    pub async fn wait_ready(&self, number: u64, sha: &str) -> Result<CommentView> {
-        self.wait_comment(number, &["Preview ready", &said(sha)], PATIENCE).await
-    }
-
-    /// Waits until the comment has the receipt of the teardown.
-    pub async fn wait_receipt(&self, number: u64) -> Result<CommentView> {
-        self.wait_comment(number, &["Preview removed", "is gone"], PATIENCE).await
-    }
-
-    /// The newest status of a commit.
-    pub async fn status(&self, sha: &str) -> Result<Option<StatusView>> {
-        let all = self.control.statuses(&self.repository).await?;
-        Ok(all.into_iter().rfind(|status| status.sha == sha))
-    }
-
-    pub async fn deployments(&self) -> Result<Vec<DeploymentView>> {
-        self.control.deployments(&self.repository).await
-    }
-
-    /// Deployments of the preview that GitHub shows as there, or on their way.
-    pub async fn active_deployments(&self, number: u64) -> Result<Vec<DeploymentView>> {
-        let mut deployments = self.deployments().await?;
-        let ended = ["inactive", "failure", "error"];
-        deployments.retain(|one| one.environment == self.namespace(number) && !ended.contains(&one.state.as_str()));
-        Ok(deployments)
-    }
-
-    /// Opens a path of the preview as a browser does.
-    pub async fn visit(&self, number: u64, path: &str) -> Result<Answer> {
-        self.open_url(&format!("{}{path}", self.url(number))).await
-    }
-
-    pub async fn open_url(&self, url: &str) -> Result<Answer> {
-        pages::open(&self.http, url).await
-    }
-
-    /// Everything that says that this commit is live: checked at once, because it must all be
-    /// true as soon as the comment says so.
-    pub async fn check_live(&self, number: u64, sha: &str) -> Result<()> {
-        let comment = self.the_comment(number).await?;
-        ensure!(comment.body.contains("Preview ready"), "the comment says {}", comment.body);
-        ensure!(comment.body.contains(&said(sha)), "the comment is not about {sha}: {}", comment.body);
-        ensure!(comment.body.contains(&self.url(number)), "the comment lacks the URL: {}", comment.body);
-
-        let answer = self.visit(number, "/version").await?;
-        ensure!(answer.sha().as_deref() == Some(sha), "{} answers {answer:?} instead of {sha}", self.url(number));
-        let releases = self.cluster.releases(&self.namespace(number)).await?;
-        ensure!(releases.last().is_some_and(|last| last == "deployed"), "the releases are {releases:?}");
-        let pending = releases.iter().find(|release| release.starts_with("pending"));
-        ensure!(pending.is_none(), "a release is left behind: {releases:?}");
-        self.check_said_live(number, sha).await?;
-        let active: Vec<_> = self.active_deployments(number).await?.into_iter().map(|one| one.sha).collect();
-        ensure!(active == [sha], "GitHub shows other deployments as well: {active:?}");
-        Ok(())
-    }
-
-    /// Commit status and deployment; said at the same time as the comment, so waited for.
-    async fn check_said_live(&self, number: u64, sha: &str) -> Result<()> {
-        let url = self.url(number);
-        let told = self.control.wait_for(Duration::from_secs(10), async |_: &Control| {
-            let status = self.status(sha).await?;
-            let success = status.is_some_and(|s| s.state == "success" && s.target_url.as_deref() == Some(&*url));
-            let deployments = self.deployments().await?;
-            let deployed = deployments.iter().find(|one| one.sha == sha && one.environment == self.namespace(number));
-            let live =
-                deployed.is_some_and(|one| one.state == "success" && one.environment_url.as_deref() == Some(&*url));
-            Ok((success && live).then_some(()))
-        });
-        if told.await.is_err() {
-            bail!(
-                "GitHub was not told that {sha} is live: {:#?} {:#?}",
-                self.status(sha).await?,
-                self.deployments().await?
-            );
-        }
-        Ok(())
-    }
-
-    /// Everything that says that nothing is left.
-    pub async fn check_gone(&self, number: u64) -> Result<()> {
-        let run = self.wait_run(number, "preview_down").await?;
-        ensure!(run.state == RunState::Succeeded, "{}", run.summary());
-        let namespace = self.namespace(number);
-        let found = self.cluster.namespace(&namespace).await?;
-        ensure!(found.is_none(), "the receipt is there, and so is the namespace {namespace}");
-        let comment = self.the_comment(number).await?;
-        ensure!(comment.body.contains(&namespace), "the receipt does not name {namespace}: {}", comment.body);
-        let answer = self.visit(number, "/version").await?;
-        ensure!(answer.sha().is_none(), "the URL still answers {answer:?}");
-        let active = self.active_deployments(number).await?;
-        ensure!(active.is_empty(), "deployments are still active: {active:#?}");
-        let url = self.url(number);
-        let head = self.control.pull(&self.repository, number).await?.head_sha;
-        let status = self.status(&head).await?;
-        let told = status.as_ref().is_some_and(|one| one.state == "success" && one.target_url.as_ref() != Some(&url));
-        ensure!(told, "the commit's status does not say that the preview is gone: {status:?}");
-        Ok(())
-    }
-
-    // ---- runs --------------------------------------------------------------------------------
-
-    pub async fn runs(&self, number: u64) -> Result<Vec<Run>> {
-        self.rest.runs(&self.key(number)).await
-    }
-
-    /// The newest run of the pull request.
-    pub async fn newest_run(&self, number: u64) -> Result<Run> {
-        self.runs(number).await?.pop().with_context(|| format!("there is no run of {}", self.key(number)))
-    }
-
-    /// Waits until the newest run of a workflow has ended.
-    pub async fn wait_run(&self, number: u64, workflow: &str) -> Result<Run> {
-        let what = format!("the end of {workflow} of {}", self.key(number));
-        until(&what, PATIENCE, async || {
-            let newest = self.runs(number).await?.pop();
-            Ok(newest.filter(|run| run.workflow == workflow && run.state.is_final()))
-        })
-        .await
-    }
-
-    /// Waits until the newest run has begun one of these steps, or is past it.
-    pub async fn wait_step(&self, number: u64, workflow: &str, step: &str) -> Result<Run> {
-        let key = self.key(number);
-        let what = format!("step {step} of {workflow} of {key}");
-        let waited = async {
-            // Events are listened to before the journal is read, so that none is missed.
-            let mut events = std::pin::pin!(self.rest.events(&key).await?);
-            loop {
-                let newest = self.runs(number).await?.pop().filter(|run| run.workflow == workflow);
-                if let Some(run) = newest {
-                    if run.step(step).is_some() {
-                        return Ok(run);
-                    }
-                    ensure!(!run.state.is_final(), "the run ended without it: {}", run.summary());
-                }
-                loop {
-                    let event = events.next().await.context("the stream of events ended")??;
-                    if event.kind != "progress" || event.text.is_none() {
-                        break;
-                    }
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, waited)
-            .await
-            .with_context(|| format!("{what}: not within {PATIENCE:?}"))?
-            .context(what)
     }
 }
 

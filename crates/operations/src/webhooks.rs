@@ -58,9 +58,8 @@ impl Operations {
         let meaning = (self.webhook.parse)(event, delivery.body)
             .map_err(|error| OperationError::Invalid { sentence: error.message, fields: Vec::new() })?;
 
-        let new = self.interpret(id, event, meaning, delivery.body).await?;
-        let ignored = new.ignored.clone();
-        let Accepted { fresh, run } = self.store.accept_delivery(new).await?;
+        let new = self.interpret(id, event, meaning, delivery.body)?;
+        let Accepted { fresh, run, ignored } = self.store.accept_delivery(new).await?;
         tracing::info!(
             delivery = id,
             event,
@@ -69,10 +68,10 @@ impl Operations {
             ignored,
             "webhook accepted"
         );
-        Ok(Receipt { delivery: id.to_owned(), run, duplicate: !fresh, ignored: ignored.filter(|_| run.is_none()) })
+        Ok(Receipt { delivery: id.to_owned(), run, duplicate: !fresh, ignored })
     }
 
-    async fn interpret(
+    fn interpret(
         &self,
         id: &str,
         event: &str,

@@ -38,6 +38,8 @@ pub struct Accepted {
     /// False when this delivery was stored before.
     pub fresh: bool,
     pub run: Option<RunId>,
+    /// Why it started nothing.
+    pub ignored: Option<String>,
 }
 
 impl Store {
@@ -96,12 +98,13 @@ async fn accept(
     template: &UrlTemplate,
     now: DateTime<Utc>,
 ) -> Result<(Accepted, Effects), StoreError> {
-    let stored: Option<Option<Uuid>> = sqlx::query_scalar("SELECT run FROM deliveries WHERE id = ?")
+    let stored = sqlx::query("SELECT run, ignored FROM deliveries WHERE id = ?")
         .bind(&delivery.id.0)
         .fetch_optional(&mut *connection)
         .await?;
-    if let Some(run) = stored {
-        return Ok((Accepted { fresh: false, run: run.map(RunId) }, Effects::none()));
+    if let Some(row) = stored {
+        let run = row.try_get::<Option<Uuid>, _>("run")?.map(RunId);
+        return Ok((Accepted { fresh: false, run, ignored: row.try_get("ignored")? }, Effects::none()));
     }
     let (mut run, mut effects) = (None, Effects::none());
     let mut ignored = delivery.ignored.clone();
@@ -134,7 +137,7 @@ async fn accept(
     .bind(millis(now))
     .execute(&mut *connection)
     .await?;
-    Ok((Accepted { fresh: true, run }, effects))
+    Ok((Accepted { fresh: true, run, ignored }, effects))
 }
 
 async fn is_idle(

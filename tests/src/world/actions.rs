@@ -1,0 +1,110 @@
+//! What people, GitHub and bad luck do to a world.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use seatrial_github_standin::{Action, Control, DEFAULT_TOKEN, Fault, HookChange, HookMode, NewCommit, NewPull};
+
+use super::{Pull, World};
+use crate::sample::Change;
+use crate::webhook::Webhook;
+
+impl World {
+    /// A branch with one commit, whose image is there.
+    pub async fn branch(&self, branch: &str, change: Change) -> Result<String> {
+        let commit = NewCommit { branch: branch.to_owned(), files: change.files, ..NewCommit::default() };
+        let sha = self.control.commit(&self.repository, &commit).await?;
+        if change.has_image {
+            self.registry.tag(&sha).await?;
+        }
+        Ok(sha)
+    }
+
+    pub async fn open_pull(&self, branch: &str, change: Change) -> Result<Pull> {
+        self.open(NewPull { title: format!("Add {branch}"), head: branch.to_owned(), ..NewPull::default() }, change)
+            .await
+    }
+
+    /// Opens a pull request of one commit on its own branch.
+    pub async fn open(&self, new: NewPull, change: Change) -> Result<Pull> {
+        self.branch(&new.head, change).await?;
+        let made = self.control.open_pull(&self.repository, &new).await?;
+        self.check_accepted().await?;
+        Ok(Pull { number: made.number, branch: made.head_branch, sha: made.head_sha, html_url: made.html_url })
+    }
+
+    /// Pushes a commit; Seatrial hears of it when its image is there.
+    pub async fn push(&self, pull: &Pull, change: Change) -> Result<String> {
+        let has_image = change.has_image;
+        self.hooks(HookMode::Hold).await?;
+        let commit = NewCommit { files: change.files, ..NewCommit::default() };
+        let sha = self.control.push(&self.repository, pull.number, &commit).await?;
+        if has_image {
+            self.registry.tag(&sha).await?;
+        }
+        self.control.release(&[]).await?;
+        self.check_accepted().await?;
+        Ok(sha)
+    }
+
+    pub async fn close(&self, pull: &Pull) -> Result<()> {
+        self.control.close(&self.repository, pull.number).await?;
+        self.check_accepted().await
+    }
+
+    pub async fn reopen(&self, pull: &Pull) -> Result<()> {
+        self.control.reopen(&self.repository, pull.number).await?;
+        self.check_accepted().await
+    }
+
+    /// The newest event was taken: otherwise there is nothing to wait for.
+    async fn check_accepted(&self) -> Result<()> {
+        let newest = self.control.wait_for(Duration::from_secs(30), async |control: &Control| {
+            let deliveries = control.deliveries().await?;
+            let newest = deliveries.into_iter().rfind(|delivery| delivery.event == "pull_request");
+            Ok(newest.filter(|delivery| delivery.status_code.is_some()))
+        });
+        let newest = newest.await.context("the event was not answered")?;
+        let (action, status) = (newest.action.unwrap_or_default(), newest.status_code);
+        ensure!(status == Some(202), "the event {action:?} was answered with {status:?}");
+        Ok(())
+    }
+
+    /// What becomes of events from now on.
+    pub async fn hooks(&self, mode: HookMode) -> Result<()> {
+        self.control.set_webhook(&HookChange { mode: Some(mode), ..HookChange::default() }).await
+    }
+
+    /// Makes GitHub misbehave.
+    pub async fn fault(&self, fault: Fault) -> Result<()> {
+        self.control.fault(&fault).await
+    }
+
+    /// GitHub takes this long for the next request of this kind.
+    pub async fn slow(&self, method: &str, path: &str, skip: u32) -> Result<()> {
+        self.fault(Fault::new(Action::Delay { ms: 3_000 }).on(method, &self.api_path(path)).after(skip)).await
+    }
+
+    /// Sends a delivery to the webhook; answers the status code.
+    pub async fn deliver(&self, webhook: &Webhook, signature: Option<&str>) -> Result<u16> {
+        webhook.send(&self.http, &format!("{}/api/webhooks/github", self.program.url()), signature).await
+    }
+
+    /// Makes a namespace that is not Seatrial's; it goes away with the world.
+    pub async fn make_foreign_namespace(&mut self, name: &str, labels: &[(&str, &str)]) -> Result<()> {
+        self.foreign.push(name.to_owned());
+        self.cluster.make_namespace(name, labels).await.map(drop)
+    }
+
+    /// Deletes a comment, as its author may.
+    pub async fn delete_comment(&self, id: u64) -> Result<()> {
+        let url = format!("{}{}", self.github.url(), self.api_path(&format!("/issues/comments/{id}")));
+        let deleted = self.http.delete(url).header("user-agent", "tests").bearer_auth(DEFAULT_TOKEN).send().await?;
+        ensure!(deleted.status().is_success(), "the comment could not be deleted: {}", deleted.status());
+        Ok(())
+    }
+
+    pub async fn restart(&mut self) -> Result<()> {
+        self.program.start().await
+    }
+}
