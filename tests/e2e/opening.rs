@@ -53,6 +53,21 @@ async fn a_preview_is_fenced_in() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_request_cannot_change_its_own_settings() -> Result<()> {
+    World::tell("own-settings", async |world| {
+        let loosened = Change::page("loose").file(".seatrial.yaml", "version: 1\npodSecurity: baseline\n");
+        let pull = world.open_pull("loose", loosened).await?;
+        world.wait_ready(pull.number, &pull.sha).await?;
+        let namespace = world.cluster.namespace(&world.namespace(pull.number)).await?;
+        let labels = namespace.map(|namespace| namespace.labels().clone()).unwrap_or_default();
+        let level = labels.get("pod-security.kubernetes.io/enforce").map(String::as_str);
+        ensure!(level == Some("restricted"), "the base branch's settings do not hold: {labels:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_pull_requests_do_not_disturb_each_other() -> Result<()> {
     World::tell("two", async |world| {
         let teal = world.open_pull("teal", Change::values(&[("colour", "teal")])).await?;

@@ -1,7 +1,6 @@
 //! The account Seatrial works under, made by its own chart, and a token of it.
 
 use std::fs::File;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -59,7 +58,7 @@ async fn install(setting: &Setting, cluster: &Cluster) -> Result<()> {
 }
 
 async fn helm(setting: &Setting) -> Result<()> {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/seatrial");
+    let chart = crate::folder().join("../charts/seatrial");
     let mut command = Command::new(&setting.helm);
     command
         .args(["upgrade", "--install", RELEASE])

@@ -28,3 +28,9 @@ pub use world::{Options, PATIENCE, Pull, World, said, until};
 
 /// How often something is asked again that cannot tell by itself when it has changed.
 pub(crate) const ASK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// This crate's folder, as cargo runs it: two clones may share a target folder, and so this very
+/// program.
+pub(crate) fn folder() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), Into::into)
+}

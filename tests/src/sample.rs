@@ -1,6 +1,6 @@
 //! The repository of a world: the sample application's chart and settings, and changes to them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use seatrial_github_standin::{FileContent, Files, files_of};
@@ -71,5 +71,5 @@ impl Change {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("sample")
+    crate::folder().join("sample")
 }

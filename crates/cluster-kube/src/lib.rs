@@ -14,6 +14,7 @@ mod errors;
 mod forward;
 mod logs;
 mod namespaces;
+mod permissions;
 mod pods;
 mod policies;
 mod quantity;

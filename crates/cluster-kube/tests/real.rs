@@ -342,6 +342,13 @@ async fn policies_are_applied_and_taken_back() {
 async fn seatrials_account_is_fenced_in() {
     let Some(world) = world().await else { return };
     let namespace = world.place("fence", Quota::default()).await;
+    assert_eq!(world.cluster.missing_permissions().await.unwrap(), Vec::<String>::new());
+    let helms = world.folder.path().join("helm-account.yaml");
+    std::fs::write(&helms, world.cluster.helm_access(&namespace).await.unwrap().expose_secret()).unwrap();
+    let other = ClusterConfig { kubeconfig: Some(helms), ..ClusterConfig::default() };
+    let missing = KubeCluster::connect(other).await.unwrap().missing_permissions().await.unwrap();
+    assert!(missing.contains(&"create namespaces".to_owned()), "{missing:?}");
+    assert!(missing.contains(&"bind clusterroles seatrial:helm".to_owned()), "{missing:?}");
     let post = PostParams::default();
     let merge = PatchParams::default();
     let all: Api<KubeNamespace> = Api::all(world.seatrial.clone());

@@ -152,7 +152,7 @@ fn deploying(
 ) {
     parts.push("### ⏳ Deploying the preview".to_owned());
     let mut line = of_commit(view);
-    if let Some((index, step)) = steps.iter().enumerate().find(|(_, step)| step.state == StepLineState::Running) {
+    if let Some((index, step)) = present(steps) {
         line.push_str(&format!("Step {} of {}: **{}**", index + 1, steps.len(), name(&step.name)));
         match progress {
             Some(progress) => line.push_str(&format!(" ({}).", bounded(progress, 200))),
@@ -165,6 +165,12 @@ fn deploying(
         parts.push(format!("Until it is ready, commit `{}` stays at {link}.", sha.short()));
     }
     parts.extend(step_table(steps));
+}
+
+/// The step that runs; between two steps the one that comes next.
+fn present(steps: &[StepLine]) -> Option<(usize, &StepLine)> {
+    let first = |state| steps.iter().enumerate().find(move |(_, step)| step.state == state);
+    first(StepLineState::Running).or_else(|| first(StepLineState::Pending))
 }
 
 fn failed(view: &CommentView, step: &str, diagnosis: &Diagnosis, steps: &[StepLine], parts: &mut Vec<String>) {
@@ -411,7 +417,7 @@ pub fn deployment_status(state: &CommentState, url: Option<&str>, admin_url: Opt
 }
 
 fn deploying_words(steps: &[StepLine], progress: &Option<String>) -> String {
-    match (steps.iter().find(|step| step.state == StepLineState::Running), progress) {
+    match (present(steps).map(|(_, step)| step), progress) {
         (Some(step), Some(progress)) => format!("Deploying: {} ({progress})", step.name),
         (Some(step), None) => format!("Deploying: {}", step.name),
         (None, _) => "Deploying the preview".to_owned(),

@@ -86,7 +86,7 @@ fn access(message: &str, said: &str, attempt: &Attempt<'_>) -> Option<Error> {
     }
     if message.contains("query: failed to query with labels") && message.contains("is forbidden") {
         return Some(Error::forbidden(format!(
-            "the helm account of {namespace} may not read its releases: {said}; check its role with `seatrial doctor`"
+            "the helm account of {namespace} may not read its releases: {said}; install or update charts/seatrial, which holds its role"
         )));
     }
     if message.contains("is in progress") && message.contains("another operation") {

@@ -1,4 +1,4 @@
-//! What Helm 4.1 and 3.18 really said, and what is made of it.
+//! What Helm 4.1 really said, Helm 3's wordings beside it, and what is made of them.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use seatrial_preview::ports::{Cluster, Releases};
 
 use crate::settings::Settings;
@@ -44,5 +45,14 @@ async fn helm(settings: &Settings) -> anyhow::Result<String> {
 }
 
 async fn kubernetes(settings: &Settings) -> anyhow::Result<String> {
-    Ok(wiring::cluster(settings).await?.version().await?)
+    let cluster = wiring::cluster(settings).await?;
+    let version = cluster.version().await?;
+    let missing = cluster.missing_permissions().await?;
+    if !missing.is_empty() {
+        bail!(
+            "{version} answers, but this account may not: {}. Install or update charts/seatrial, and use a token of its account",
+            missing.join(", ")
+        );
+    }
+    Ok(format!("{version}, with the rights of charts/seatrial"))
 }

@@ -13,7 +13,7 @@ use crate::workspace::{root, show};
 pub fn check() -> Result<()> {
     let helm = cluster::build()?.helm;
     let chart = |name: &str| root().join("charts").join(name);
-    let image = ["--set", "image.repository=registry.example/shop", "--set", "image.tag=1"];
+    let image = ["--set", "image.repository=registry.example/shop", "--set", "image.tag=v1"];
     show(Command::new(&helm).args(["lint", "--strict"]).arg(chart("seatrial")))?;
     show(Command::new(&helm).args(["lint", "--strict"]).arg(chart("preview")).args(image))?;
 

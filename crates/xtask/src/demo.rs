@@ -26,6 +26,7 @@ pub fn run(demo: Demo) -> Result<ExitCode> {
     let program = workspace::program("demo")?;
     let mut command = std::process::Command::new(&program);
     stage.describe(&mut command);
+    command.env("CARGO_MANIFEST_DIR", workspace::root().join("tests"));
     if demo.once {
         command.arg("--once");
     }

@@ -96,7 +96,12 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
         }
         Ring::Cluster => {
             let Some(stage) = stage else { bail!("the ring needs a cluster") };
-            test(&["--test", "e2e"], Some(stage), arguments)
+            // They wait for the cluster more than they compute.
+            let mut arguments = arguments.to_vec();
+            if !arguments.iter().any(|argument| argument.starts_with("--test-threads")) {
+                arguments.push("--test-threads=4".to_owned());
+            }
+            test(&["--test", "e2e"], Some(stage), &arguments)
         }
     }
 }

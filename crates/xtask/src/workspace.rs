@@ -10,7 +10,9 @@ const FEATURES: [&str; 3] = ["--workspace", "--features", "seatrial-tests/cluste
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // As cargo runs it: two clones may share a target folder, and so this very program.
+    let here =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     here.ancestors().nth(2).expect("crates/xtask lies two folders below the root").to_owned()
 }
 

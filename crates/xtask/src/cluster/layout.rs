@@ -84,7 +84,7 @@ impl Layout {
 
 /// The repository's root.
 pub fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    crate::workspace::root()
 }
 
 #[cfg(test)]
