@@ -222,28 +222,17 @@ impl Context {
                 }
                 Err(failure) => failure,
             };
-            let FailureKind::Transient { retry_after } = failure.kind else {
-                shared.finish(StepChange::Failed {
-                    key,
-                    attempt: attempts,
-                    at,
-                    failure: failure.clone(),
-                    retry_at: None,
-                });
-                return Err(failure);
+            let wait = match failure.kind {
+                FailureKind::Transient { retry_after } if failures < backoff.retries => {
+                    failures += 1;
+                    backoff.wait(failures).max(retry_after.unwrap_or_default())
+                }
+                _ => {
+                    let failed = failure.clone();
+                    shared.finish(StepChange::Failed { key, attempt: attempts, at, failure: failed, retry_at: None });
+                    return Err(failure);
+                }
             };
-            failures += 1;
-            if failures > backoff.retries {
-                shared.finish(StepChange::Failed {
-                    key,
-                    attempt: attempts,
-                    at,
-                    failure: failure.clone(),
-                    retry_at: None,
-                });
-                return Err(failure);
-            }
-            let wait = backoff.wait(failures).max(retry_after.unwrap_or_default());
             let retry_at = at + wait;
             warn!(step = %key, attempt = attempts, wait_ms = wait.as_millis() as u64, %failure, "step is retried");
             metrics::counter!("workflow_step_retries_total", "step" => key.name.clone()).increment(1);
