@@ -82,6 +82,10 @@ impl Store {
 }
 
 fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    // Not shown: another database's URL may hold a password.
+    if !url.starts_with("sqlite:") {
+        return Err(StoreError::Invalid("the database URL is not SQLite's: write it as sqlite://FILE".to_owned()));
+    }
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|e| StoreError::Invalid(format!("{url:?} is not a database URL: {e}; write it as sqlite://FILE")))?;
     Ok(options

@@ -163,6 +163,17 @@ async fn facts_are_remembered_and_a_new_request_clears_what_is_history() {
 }
 
 #[tokio::test]
+async fn another_databases_url_is_refused_without_showing_it() {
+    let options = StoreOptions {
+        url: "postgres://ada:hunter2@db/seatrial".to_owned(),
+        preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
+        clock: Arc::new(SystemClock),
+    };
+    let refused = Store::open(options).await.err().expect("refused").to_string();
+    assert!(refused.contains("sqlite://FILE") && !refused.contains("hunter2"), "{refused}");
+}
+
+#[tokio::test]
 async fn the_newest_snapshot_is_found() {
     let (store, _folder) = store().await;
     let id = store.ensure(&pull_request(&at("acme/shop", 7), "A change")).await.unwrap().id;
