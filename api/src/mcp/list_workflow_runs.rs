@@ -43,6 +43,7 @@ impl Tools {
             workflow: arguments.workflow,
             key: arguments.key,
             text: arguments.text,
+            ..RunFilter::default()
         };
         let page = PageRequest { after: arguments.after, limit: arguments.limit.unwrap_or(50) };
         Ok(Json(self.api.operations.list_runs(caller, &filter, &page).await?.into()))

@@ -39,6 +39,7 @@ pub(super) fn step(state: StepState) -> (&'static str, &'static str, &'static st
         StepState::Pending => ("planned", "○", "to be run again"),
         StepState::Running => ("info", "◐", "running"),
         StepState::Retrying => ("warn", "↻", "waits for its next attempt"),
+        StepState::Waiting => ("warn", "◷", "waits"),
         StepState::Succeeded => ("good", "✓", "succeeded"),
         StepState::Failed => ("bad", "✕", "failed"),
     }

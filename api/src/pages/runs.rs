@@ -39,6 +39,7 @@ async fn render(api: &Api, caller: &Caller, filters: &Filters) -> Result<Shell, 
         workflow: said(&filters.workflow),
         key: None,
         text: said(&filters.text),
+        ..RunFilter::default()
     };
     let request = PageRequest { after: filters.after.clone(), ..PageRequest::default() };
     let list: RunPage = api.operations.list_runs(&caller.0, &filter, &request).await?.into();

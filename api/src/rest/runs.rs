@@ -47,7 +47,13 @@ impl Runs {
         #[oai(validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<Option<u32>>,
     ) -> Result<Json<RunPage>, ListError> {
-        let filter = RunFilter { state: state.0.map(Into::into), workflow: workflow.0, key: key.0, text: text.0 };
+        let filter = RunFilter {
+            state: state.0.map(Into::into),
+            workflow: workflow.0,
+            key: key.0,
+            text: text.0,
+            ..RunFilter::default()
+        };
         Ok(Json(api.operations.list_runs(&caller.0.0, &filter, &page(after, limit)).await?.into()))
     }
 

@@ -59,6 +59,9 @@ impl From<LiveEvent> for Event {
             LiveEvent::Run(views::RunEvent::CancelRequested { run, reason }) => {
                 of(EventKind::CancelRequested, run, None, reason)
             }
+            LiveEvent::Run(views::RunEvent::Stopped { run }) => {
+                of(EventKind::CancelRequested, run, None, "stopped by force".to_owned())
+            }
             LiveEvent::Missed => Self { kind: EventKind::Missed, run: None, key: None, text: None },
         }
     }

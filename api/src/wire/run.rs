@@ -115,6 +115,8 @@ pub enum StepState {
     Running,
     /// Failed, and waits for its next attempt.
     Retrying,
+    /// Waits for a time, a signal or another run.
+    Waiting,
     Succeeded,
     Failed,
 }
@@ -275,6 +277,7 @@ impl From<views::StepView> for Step {
                 P::Pending => StepState::Pending,
                 P::Running => StepState::Running,
                 P::Retrying => StepState::Retrying,
+                P::Waiting => StepState::Waiting,
                 P::Succeeded => StepState::Succeeded,
                 P::Failed => StepState::Failed,
             },

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use seatrial_engine::{Clock, Failure, Journal, StepChange, SystemClock};
+use seatrial_engine::{Clock, Failure, SystemClock};
 use serde_json::{Value, json};
 
 use crate::standins::pod;
-use crate::world::{World, assert_problem, key, pull_request};
+use crate::world::{World, assert_problem, failed_attempt, pull_request};
 
 #[tokio::test]
 async fn previews_are_listed_filtered_and_paged() {
@@ -116,11 +116,7 @@ async fn a_step_that_waits_for_its_next_attempt_is_explained() {
     let at = SystemClock.now();
     let failure = Failure::transient("the API server does not answer");
     let retry_at = at + Duration::from_secs(8);
-    let steps = vec![
-        StepChange::Began { key: key("namespace"), position: 1, attempt: 1, at },
-        StepChange::Failed { key: key("namespace"), attempt: 1, at, failure, retry_at: Some(retry_at) },
-    ];
-    world.record(&claim, steps, None).await;
+    world.record(&claim, vec![failed_attempt("namespace", 1, failure, Some(retry_at))], None).await;
     world.cluster.pods.lock().unwrap().push(pod("shop-1", "waiting: ContainerCreating", false));
 
     let why = world.read("/api/v1/previews/pr-shop-7/why-not-ready").await;

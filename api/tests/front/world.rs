@@ -5,15 +5,15 @@ use hmac::{Hmac, Mac};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use seatrial_api::{ApiConfig, Serving, serve, serve_gateway};
 use seatrial_engine::{
-    Claim, ClaimRequest, Clock, Context, Entry, Failure, Journal, Registry, RunId, StepChange, StepKey, SystemClock,
-    Transition, WorkerId, Workflow,
+    AttemptOutcome, Claim, ClaimRequest, Clock, Context, Entry, Failure, FinishedAttempt, Limits, Registry, RunId,
+    StepKey, SystemClock, Transition, WorkerId, Workflow,
 };
 use seatrial_forge_github::webhook;
 use seatrial_operations::{Access, Operations, Parts, WebhookDecoder};
 use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, Evidence, FailureSnapshot, Reason};
 use seatrial_preview::naming::UrlTemplate;
-use seatrial_preview::ports::{Environments, Fact};
+use seatrial_preview::ports::Fact;
 use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
 use seatrial_preview::{EnvironmentId, PullRequestRef};
 use seatrial_store::{Store, StoreOptions};
@@ -178,21 +178,25 @@ impl World {
             worker: WorkerId::new("worker-1"),
             workflows: vec!["preview_up".to_owned(), "preview_down".to_owned()],
             limit: 1,
+            limits: Limits::default(),
             now,
             lease_until: now + Duration::from_secs(600),
         };
-        self.store.claim(&request).await.unwrap().runs.pop().unwrap()
+        self.store.claim(&request).await.unwrap().pop().unwrap()
     }
 
     /// Journals steps, one after the other, and perhaps the run's end.
-    pub async fn record(&self, claim: &Claim, steps: Vec<StepChange>, transition: Option<Transition>) {
+    pub async fn record(&self, claim: &Claim, finished: Vec<FinishedAttempt>, transition: Option<Transition>) {
         let at = SystemClock.now();
         let entry = Entry {
             run: claim.id,
             epoch: claim.epoch,
+            parent: None,
             at,
             lease_until: at + Duration::from_secs(600),
-            steps,
+            open: Vec::new(),
+            finished,
+            children: Vec::new(),
             transition,
         };
         self.store.record(entry).await.unwrap();
@@ -205,10 +209,20 @@ impl World {
         for (position, (name, ms)) in steps.iter().enumerate() {
             let key = key(name);
             let position = u32::try_from(position).unwrap();
-            let began = StepChange::Began { key: key.clone(), position, attempt: 1, at };
+            let started_at = at;
             at += Duration::from_millis(*ms);
-            let succeeded = StepChange::Succeeded { key, attempt: 1, at, output: json!({ "done": name }) };
-            self.record(&claim, vec![began, succeeded], None).await;
+            let succeeded = FinishedAttempt {
+                key,
+                position,
+                attempt: 1,
+                started_at,
+                finished_at: at,
+                outcome: AttemptOutcome::Succeeded,
+                output: Some(json!({ "done": name })),
+                failure: None,
+                retry_at: None,
+            };
+            self.record(&claim, vec![succeeded], None).await;
         }
         claim
     }
@@ -220,7 +234,7 @@ impl World {
         for fact in
             [Fact::Target(ServiceTarget { service: "shop".to_owned(), port: 8080 }), Fact::Live(SHA.parse().unwrap())]
         {
-            Environments::remember(&self.store, id, fact).await.unwrap();
+            self.store.remember(id, fact).await.unwrap();
         }
         self.record(&claim, Vec::new(), Some(Transition::Succeeded(json!(null)))).await;
         id
@@ -232,12 +246,13 @@ impl World {
         let claim = self.work(&[("admit", 35), ("namespace", 280), ("release", 1_900)]).await;
         let at = SystemClock.now();
         let failure = Failure::permanent("container \"web\" of pod \"shop-7d9f\" crashes: exit code 1");
-        let steps = vec![
-            StepChange::Began { key: key("rollout"), position: 3, attempt: 1, at },
-            StepChange::Failed { key: key("rollout"), attempt: 1, at, failure: failure.clone(), retry_at: None },
-        ];
-        self.record(&claim, steps, Some(Transition::Failed(failure))).await;
-        Environments::remember(&self.store, id, Fact::Failed(diagnosis())).await.unwrap();
+        self.record(
+            &claim,
+            vec![failed_attempt("rollout", 3, failure.clone(), None)],
+            Some(Transition::Failed(failure)),
+        )
+        .await;
+        self.store.remember(id, Fact::Failed(diagnosis())).await.unwrap();
         let snapshot = FailureSnapshot {
             taken_at: at,
             step: "rollout".to_owned(),
@@ -327,4 +342,25 @@ pub async fn assert_problem(response: Response, status: u16, code: &str) -> Valu
     assert_eq!(problem["type"], format!("urn:seatrial:problem:{code}"));
     assert!(problem["title"].is_string() && problem["detail"].as_str().is_some_and(|detail| detail.len() > 10));
     problem
+}
+
+/// The first attempt of a step, which failed just now.
+pub fn failed_attempt(
+    name: &str,
+    position: u32,
+    failure: Failure,
+    retry_at: Option<chrono::DateTime<chrono::Utc>>,
+) -> FinishedAttempt {
+    let at = SystemClock.now();
+    FinishedAttempt {
+        key: key(name),
+        position,
+        attempt: 1,
+        started_at: at,
+        finished_at: at,
+        outcome: AttemptOutcome::Failed,
+        output: None,
+        failure: Some(failure),
+        retry_at,
+    }
 }

@@ -1,6 +1,7 @@
 //! The runs this process is executing, and how they are told to stop.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -36,11 +37,30 @@ impl Cancellation {
     }
 }
 
+/// Until when this process knows that it holds a run.
+#[derive(Debug)]
+pub(crate) struct Lease(AtomicI64);
+
+impl Lease {
+    pub(crate) fn until(until: DateTime<Utc>) -> Self {
+        Self(AtomicI64::new(until.timestamp_millis()))
+    }
+
+    pub(crate) fn extend(&self, until: DateTime<Utc>) {
+        self.0.fetch_max(until.timestamp_millis(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_expired(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp_millis() >= self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One run in flight.
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
     pub(crate) epoch: Epoch,
     pub(crate) cancellation: Arc<Cancellation>,
+    pub(crate) lease: Arc<Lease>,
     /// The lease is lost: stop and record nothing.
     pub(crate) lost: CancellationToken,
 }
@@ -92,6 +112,25 @@ impl Active {
             early.clear();
         }
         early.insert(run, (now, reason.to_owned()));
+    }
+
+    /// The run was ended by force: its flight lets go, at whatever epoch.
+    pub(crate) fn stop(&self, run: RunId) {
+        if let Some(flight) = self.flights().get(&run) {
+            flight.lost.cancel();
+        }
+    }
+
+    /// The leases held are good until then.
+    pub(crate) fn renewed(&self, held: &[Held], until: DateTime<Utc>) {
+        let flights = self.flights();
+        for held in held {
+            if let Some(flight) = flights.get(&held.run)
+                && flight.epoch == held.epoch
+            {
+                flight.lease.extend(until);
+            }
+        }
     }
 
     pub(crate) fn lose(&self, held: Held) {

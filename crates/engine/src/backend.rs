@@ -1,6 +1,7 @@
 //! The journal's claims as a source of tasks for apalis.
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use apalis_core::backend::finalize::Ephemeral;
@@ -22,7 +23,13 @@ pub(crate) struct Assignment {
 
 /// Hands assignments to an apalis worker as they come. There are never more of them than free
 /// slots, so none waits here.
-pub(crate) struct Assignments(pub(crate) mpsc::UnboundedReceiver<Assignment>);
+pub(crate) struct Assignments(pub(crate) Arc<Mutex<mpsc::UnboundedReceiver<Assignment>>>);
+
+impl Assignments {
+    fn queue(&self) -> MutexGuard<'_, mpsc::UnboundedReceiver<Assignment>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Backend for Assignments {
     type Task = Task<Assignment>;
@@ -38,7 +45,7 @@ impl Backend for Assignments {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Task<Assignment>, Infallible>>> {
-        self.0.poll_recv(cx).map(|assignment| {
+        self.queue().poll_recv(cx).map(|assignment| {
             assignment.map(|assignment| {
                 let id = TaskId::from_string(assignment.claim.id.to_string());
                 Ok(TaskBuilder::new(assignment).task_id(id).build())
@@ -47,7 +54,7 @@ impl Backend for Assignments {
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        self.0.close();
+        self.queue().close();
         Poll::Ready(Ok(()))
     }
 }

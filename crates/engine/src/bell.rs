@@ -3,17 +3,38 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, broadcast};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::RunId;
 use crate::run::RunState;
 
 /// What happened to a run; for live pages and for cancellation inside the process. A hint, not
 /// a record: who falls behind reads the journal.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RunEvent {
-    State { run: RunId, key: Option<String>, state: RunState },
-    Step { run: RunId, key: Option<String>, step: String },
-    Progress { run: RunId, key: Option<String>, text: String },
-    CancelRequested { run: RunId, reason: String },
+    State {
+        run: RunId,
+        key: Option<String>,
+        state: RunState,
+    },
+    Step {
+        run: RunId,
+        key: Option<String>,
+        step: String,
+    },
+    Progress {
+        run: RunId,
+        key: Option<String>,
+        text: String,
+    },
+    CancelRequested {
+        run: RunId,
+        reason: String,
+    },
+    /// Ended by force: whoever executes it lets go.
+    Stopped {
+        run: RunId,
+    },
 }
 
 /// Wakes the claimers of this process and tells listeners what happened.
@@ -25,7 +46,7 @@ pub struct Bell {
 
 impl Default for Bell {
     fn default() -> Self {
-        Self { work: Notify::new(), events: broadcast::Sender::new(1024), progress: Mutex::default() }
+        Self { work: Notify::new(), events: broadcast::Sender::new(4096), progress: Mutex::default() }
     }
 }
 
@@ -49,7 +70,7 @@ impl Bell {
             RunEvent::Step { run, .. } | RunEvent::State { run, .. } => {
                 self.progress().remove(run);
             }
-            RunEvent::CancelRequested { .. } => {}
+            RunEvent::CancelRequested { .. } | RunEvent::Stopped { .. } => {}
         }
         // An error only says that nobody listens.
         let _ = self.events.send(event);

@@ -9,14 +9,15 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::active::{Active, Cancellation, Flight};
+use crate::active::{Active, Cancellation, Flight, Lease};
 use crate::clock::Clock;
-use crate::context::{Context, Exit, Seed, Shared};
+use crate::context::Context;
+use crate::execution::{Execution, Exit, Loan, Write};
 use crate::failure::Failure;
 use crate::journal::{Claim, Journal, Transition};
 use crate::registry::Registry;
 
-/// A finished step is written with the next step's start; if none follows soon, by itself.
+/// What is new of a run is written with the next step's start; if none follows soon, by itself.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// How long a run whose version this program cannot continue is left alone.
 const WRONG_VERSION_WAIT: Duration = Duration::from_secs(300);
@@ -35,8 +36,14 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) async fn execute(&self, claim: Claim) {
-        let span =
-            info_span!("run", run = %claim.id, workflow = claim.workflow, key = claim.key, epoch = claim.epoch.0);
+        let span = info_span!(
+            "run",
+            run = %claim.id,
+            workflow = claim.workflow,
+            key = claim.key,
+            epoch = claim.epoch.0,
+            traceparent = claim.trace,
+        );
         self.execute_claim(claim).instrument(span).await;
     }
 
@@ -47,54 +54,57 @@ impl Executor {
         }
         let lost = CancellationToken::new();
         let (run, epoch) = (claim.id, claim.epoch);
-        let flight = Flight { epoch, cancellation: cancellation.clone(), lost: lost.clone() };
+        let lease_held = Arc::new(Lease::until(claim.lease_until));
+        let flight =
+            Flight { epoch, cancellation: cancellation.clone(), lease: lease_held.clone(), lost: lost.clone() };
         self.active.insert(run, flight, claim.claimed_at);
-        let (context, shared) = Context::new(Seed {
-            run,
-            epoch,
-            key: claim.key.clone(),
-            started_at: claim.started_at,
-            history: claim.history.clone(),
-            journal: self.journal.clone(),
-            clock: self.clock.clone(),
-            lease: self.lease,
-            cancellation,
-            drain: self.drain.clone(),
-        });
+        let execution = Execution::new(
+            &claim,
+            Loan {
+                journal: self.journal.clone(),
+                clock: self.clock.clone(),
+                lease: self.lease,
+                lease_held,
+                cancellation,
+                drain: self.drain.clone(),
+            },
+        );
         tokio::select! {
             biased;
             () = lost.cancelled() => warn!("the lease was lost to another worker; the run is left to it"),
-            exit = shared.exited() => match exit {
+            exit = execution.exited() => match exit {
                 Exit::Parked => info!("run is parked"),
                 Exit::Fenced => warn!("the lease was lost to another worker; the run is left to it"),
             },
-            () = self.stop.cancelled() => self.hand_back(&shared).await,
-            () = self.run_to_its_end(context, &shared, claim) => {}
-            () = flush(&shared) => {}
+            () = self.stop.cancelled() => self.hand_back(&execution).await,
+            () = self.run_to_its_end(&execution, claim) => {}
+            () = flush(&execution) => {}
         }
         self.active.remove(run, epoch);
     }
 
-    async fn run_to_its_end(&self, context: Context, shared: &Shared, claim: Claim) {
+    async fn run_to_its_end(&self, execution: &Arc<Execution>, claim: Claim) {
         let Some(workflow) = self.registry.find(&claim.workflow) else {
             // The claim asks for known workflows only, so this is a mistake in the journal.
             error!("this program does not know the workflow");
             return;
         };
-        if workflow.version() != claim.version {
+        let versions = workflow.versions();
+        if !versions.contains(&claim.version) {
             let reason = format!(
-                "begun by version {} of workflow {}, this program has version {}: run the older program until it has ended, or cancel it",
+                "begun by version {} of workflow {}, this program continues versions {} to {}: run a program that has that version until it has ended, or cancel it",
                 claim.version,
                 claim.workflow,
-                workflow.version()
+                versions.start(),
+                versions.end()
             );
             warn!(reason, "run is parked");
-            let wake_at = self.clock.now() + WRONG_VERSION_WAIT;
-            // An exit only says that the lease is gone, and then there is nothing to park.
-            let _ = shared.commit(Vec::new(), Some(Transition::Park { wake_at, reason })).await;
+            let wake_at = Some(self.clock.now() + WRONG_VERSION_WAIT);
+            // An error only says that the lease is gone, and then there is nothing to park.
+            let _ = execution.commit(Write::of(Transition::Park { wake_at, signals_seen: None, reason })).await;
             return;
         }
-        let outcome = AssertUnwindSafe(workflow.run(context, claim.input)).catch_unwind().await;
+        let outcome = AssertUnwindSafe(workflow.run(Context::new(execution.clone()), claim.input)).catch_unwind().await;
         let transition = match outcome {
             Ok(Ok(output)) => Transition::Succeeded(output),
             Ok(Err(failure)) if failure.is_cancelled() => Transition::Cancelled(failure.message),
@@ -110,7 +120,7 @@ impl Executor {
             Transition::Cancelled(_) => "cancelled",
             Transition::Failed(_) | Transition::Park { .. } => "failed",
         };
-        if shared.commit(Vec::new(), Some(transition)).await.is_ok() {
+        if execution.commit(Write::of(transition)).await.is_ok() {
             let took = (self.clock.now() - claim.started_at).to_std().unwrap_or_default();
             info!(outcome, took_ms = took.as_millis() as u64, "run has ended");
             let workflow = claim.workflow;
@@ -120,13 +130,14 @@ impl Executor {
         }
     }
 
-    async fn hand_back(&self, shared: &Shared) {
+    async fn hand_back(&self, execution: &Execution) {
         let parked = Transition::Park {
-            wake_at: self.clock.now(),
+            wake_at: Some(self.clock.now()),
+            signals_seen: None,
             reason: "handed back by a worker that stopped in the middle of a step".to_owned(),
         };
         // Not waited for longer than the lease: after that anybody may take the run anyhow.
-        let commit = shared.commit(Vec::new(), Some(parked));
+        let commit = execution.commit(Write::of(parked));
         tokio::select! {
             _ = commit => {}
             () = self.clock.sleep(self.lease) => warn!("the run could not be handed back; its lease will expire"),
@@ -134,12 +145,12 @@ impl Executor {
     }
 }
 
-/// Writes finished steps that no other write takes along. Never returns.
-async fn flush(shared: &Shared) {
+/// Writes what no other write takes along. Never returns.
+async fn flush(execution: &Execution) {
     loop {
-        shared.has_finished.notified().await;
-        shared.clock.sleep(FLUSH_AFTER).await;
-        if shared.commit(Vec::new(), None).await.is_err() {
+        execution.is_dirty().await;
+        execution.clock.sleep(FLUSH_AFTER).await;
+        if execution.commit(Write::default()).await.is_err() {
             // The run's own next write finds out as well, and ends the execution.
             std::future::pending::<()>().await;
         }

@@ -1,6 +1,8 @@
 //! The port to where runs live. One implementation promises what is written here and proves it
 //! by the conformance tests in `store`.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,25 +10,34 @@ use uuid::Uuid;
 
 use crate::bell::Bell;
 use crate::failure::Failure;
+use crate::history::{FinishedAttempt, OpenStep, StepRecord};
 use crate::ids::{Epoch, RunId, WorkerId};
-use crate::run::{NewRun, Started};
+use crate::run::{NewRun, OnConflict, RunDetail, Started};
+use crate::schedule::Missed;
 use crate::step::StepKey;
 
 /// Runs and their steps, power-safe: what a method has returned survives pulling the plug.
 ///
 /// Every write of a run carries the epoch of its lease and is refused with
 /// [`JournalError::Fenced`] when the run has been claimed anew or has ended.
+///
+/// A method that answers [`JournalError::Unavailable`] may have been carried out all the same:
+/// asking again is safe for each of them.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Starts a run, or returns the one the same deduplication id started.
+    /// Starts a run, or returns the one the same deduplication id (or the same run id) started.
     async fn start(&self, run: NewRun) -> Result<Started, JournalError>;
 
-    /// Takes at most `limit` runs that may go on now: queued ones whose key is free, parked ones
-    /// whose time has come, running ones whose lease has expired. Raises each one's epoch, marks
+    /// Takes at most `limit` runs that may go on now: parked ones whose time has come, running
+    /// ones whose lease has expired, queued ones whose key is free. Raises each one's epoch, keeps
     /// attempts that were cut off as interrupted, and returns them with their history.
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, JournalError>;
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, JournalError>;
 
-    /// Writes steps and at most one transition, all or nothing, and renews the lease.
+    /// When there is something to claim next: now, at the end of a wait or of a lease, or never
+    /// unless somebody rings.
+    async fn next_due(&self, workflows: &[String], now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, JournalError>;
+
+    /// Writes attempts and at most one transition, all or nothing, and renews the lease.
     async fn record(&self, entry: Entry) -> Result<(), JournalError>;
 
     /// Renews the leases held; says which are lost and which are asked to stop.
@@ -36,11 +47,37 @@ pub trait Journal: Send + Sync + 'static {
     /// be claimed at once. Returns how many there were.
     async fn end_leases(&self, worker: &str, except: Option<Uuid>, now: DateTime<Utc>) -> Result<u64, JournalError>;
 
-    /// Asks a run to stop: one that has not begun ends at once, others see it in their step.
+    /// Asks a run and its children to stop: one that has not begun ends at once, others see it in
+    /// their step.
     async fn cancel(&self, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), JournalError>;
 
-    /// Lets a failed or cancelled run go on from its first failed step.
-    async fn retry(&self, run: RunId) -> Result<(), JournalError>;
+    /// Ends a run here and now, whatever its worker does: that one can record nothing any more.
+    /// No clean-up runs. For a run that does not stop when it is asked to.
+    async fn force_stop(&self, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), JournalError>;
+
+    /// Lets an ended run go on from `from`, or from its first failed step. What it had recorded
+    /// from there on is kept for people to see and not used any more.
+    async fn retry(&self, run: RunId, from: Option<&StepKey>) -> Result<(), JournalError>;
+
+    /// A new run with the same input, which has already done what the old one did before `from`.
+    async fn fork(&self, run: RunId, fork: Fork) -> Result<Started, JournalError>;
+
+    /// Sends a signal to a run that has not ended. It is kept until the run waits for it.
+    async fn signal(&self, run: RunId, signal: NewSignal, now: DateTime<Utc>) -> Result<(), JournalError>;
+
+    /// Starts the runs of the schedule's ticks up to `now`, each exactly once however many
+    /// processes ask. Returns when it ticks next.
+    async fn tick(&self, schedule: &Tick, now: DateTime<Utc>) -> Result<DateTime<Utc>, JournalError>;
+
+    /// Deletes finished runs beyond the retention, at most `limit`; never a parent or child of one
+    /// that has not ended. Returns how many.
+    async fn prune(&self, retention: &Retention, now: DateTime<Utc>, limit: u32) -> Result<u64, JournalError>;
+
+    /// How many queued runs are claimed before this one; `None` when it is not queued.
+    async fn position(&self, run: RunId) -> Result<Option<u64>, JournalError>;
+
+    /// A run as it stands, with its steps and their attempts.
+    async fn find_run(&self, run: RunId) -> Result<Option<RunDetail>, JournalError>;
 
     /// Rung after every commit that may let a run go on.
     fn bell(&self) -> &Bell;
@@ -66,15 +103,34 @@ pub struct ClaimRequest {
     pub worker: WorkerId,
     pub workflows: Vec<String>,
     pub limit: usize,
+    pub limits: Limits,
     pub now: DateTime<Utc>,
     pub lease_until: DateTime<Utc>,
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct Claims {
-    pub runs: Vec<Claim>,
-    /// When the next parked run or expiring lease is due, if nothing was claimed.
-    pub next_at: Option<DateTime<Utc>>,
+/// How many runs may be executed at once, over all workers of the journal. Parked runs do not
+/// count. Without a limit, only the workers' slots bound it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limits {
+    pub of_workflow: BTreeMap<String, usize>,
+    /// For groups that are not named in `of_group`.
+    pub of_each_group: Option<usize>,
+    pub of_group: BTreeMap<String, usize>,
+}
+
+impl Limits {
+    pub fn is_empty(&self) -> bool {
+        self.of_workflow.is_empty() && self.of_each_group.is_none() && self.of_group.is_empty()
+    }
+
+    pub fn workflow(&self, name: &str) -> usize {
+        self.of_workflow.get(name).copied().unwrap_or(usize::MAX)
+    }
+
+    pub fn group(&self, name: Option<&str>) -> usize {
+        let Some(name) = name else { return usize::MAX };
+        self.of_group.get(name).copied().or(self.of_each_group).unwrap_or(usize::MAX)
+    }
 }
 
 /// A run in a worker's hands.
@@ -86,38 +142,22 @@ pub struct Claim {
     pub version: u32,
     pub input: Value,
     pub key: Option<String>,
+    /// The run that started it.
+    pub parent: Option<RunId>,
+    /// The trace context it was started with.
+    pub trace: Option<String>,
     /// When the run was started.
     pub started_at: DateTime<Utc>,
     /// When this claim was asked for.
     pub claimed_at: DateTime<Utc>,
+    pub lease_until: DateTime<Utc>,
     /// Set when the run was asked to stop.
     pub cancel: Option<String>,
     pub history: Vec<StepRecord>,
-}
-
-/// What the journal knows of a step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepRecord {
-    pub key: StepKey,
-    pub status: StepStatus,
-    /// Attempts begun so far.
-    pub attempts: u32,
-    /// Attempts that failed; interrupted ones do not count.
-    pub failures: u32,
-    /// When it first began.
-    pub started_at: DateTime<Utc>,
-    pub finished_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum StepStatus {
-    /// Known, but to be run (again): interrupted, or reset by a retry.
-    Pending,
-    Retrying {
-        retry_at: DateTime<Utc>,
-    },
-    Succeeded(Value),
-    Failed(Failure),
+    /// Waits that were open when it was parked or cut off.
+    pub waits: Vec<OpenStep>,
+    /// All signals sent so far, oldest first.
+    pub signals: Vec<Signal>,
 }
 
 /// One write to a run.
@@ -125,47 +165,74 @@ pub enum StepStatus {
 pub struct Entry {
     pub run: RunId,
     pub epoch: Epoch,
+    /// Told when the run ends.
+    pub parent: Option<RunId>,
     pub at: DateTime<Utc>,
     pub lease_until: DateTime<Utc>,
-    pub steps: Vec<StepChange>,
+    /// All steps in progress, not only those that are new.
+    pub open: Vec<OpenStep>,
+    pub finished: Vec<FinishedAttempt>,
+    /// Runs to start together with this write.
+    pub children: Vec<NewRun>,
     pub transition: Option<Transition>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum StepChange {
-    /// `position` orders the run's steps as they first began.
-    Began {
-        key: StepKey,
-        position: u32,
-        attempt: u32,
-        at: DateTime<Utc>,
-    },
-    Succeeded {
-        key: StepKey,
-        attempt: u32,
-        at: DateTime<Utc>,
-        output: Value,
-    },
-    /// `retry_at` is `None` when the failure is final.
-    Failed {
-        key: StepKey,
-        attempt: u32,
-        at: DateTime<Utc>,
-        failure: Failure,
-        retry_at: Option<DateTime<Utc>>,
-    },
-}
-
-#[derive(Debug, Clone, PartialEq)]
 pub enum Transition {
-    /// Give the lease back; go on at `wake_at`.
+    /// Give the lease back; go on at `wake_at`, or at once when a signal has come that is not
+    /// among the first `signals_seen`.
     Park {
-        wake_at: DateTime<Utc>,
+        wake_at: Option<DateTime<Utc>>,
+        /// `None` when no signal is waited for.
+        signals_seen: Option<u64>,
         reason: String,
     },
     Succeeded(Value),
     Failed(Failure),
     Cancelled(String),
+}
+
+/// A message to a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewSignal {
+    pub name: String,
+    pub payload: Value,
+    /// The same id is delivered once.
+    pub deduplication: Option<String>,
+}
+
+/// A signal as the run sees it; numbered from 1 in the order they were sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signal {
+    pub number: u64,
+    pub name: String,
+    pub payload: Value,
+}
+
+/// See [`Journal::fork`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fork {
+    pub id: RunId,
+    /// The first step that is run again.
+    pub from: StepKey,
+    pub on_conflict: OnConflict,
+}
+
+/// See [`Journal::tick`]: a schedule with the times it ticks at.
+#[derive(Debug, Clone)]
+pub struct Tick {
+    pub name: String,
+    pub run: NewRun,
+    pub missed: Missed,
+    pub cron: crate::schedule::Cron,
+}
+
+/// How long finished runs are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub age: std::time::Duration,
+    /// The newest so many finished runs are kept, if they are not too old.
+    pub runs: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,12 +245,4 @@ pub struct Held {
 pub enum Renewal {
     Lost(Held),
     Cancel(RunId, String),
-}
-
-impl StepChange {
-    pub fn key(&self) -> &StepKey {
-        match self {
-            Self::Began { key, .. } | Self::Succeeded { key, .. } | Self::Failed { key, .. } => key,
-        }
-    }
 }

@@ -22,25 +22,31 @@ mod backend;
 mod bell;
 mod clock;
 mod context;
+mod execution;
 mod executor;
 mod failure;
+pub mod history;
 mod ids;
 mod journal;
 mod registry;
 mod run;
+mod schedule;
 mod step;
+mod wait;
 mod worker;
 
 pub use bell::{Bell, RunEvent};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::{Context, StepTime};
 pub use failure::{Failure, FailureKind, superseded_by};
+pub use history::{AttemptOutcome, FinishedAttempt, OpenStep, StepRecord, StepStatus, Wait};
 pub use ids::{Epoch, RunId, WorkerId};
 pub use journal::{
-    Claim, ClaimRequest, Claims, Entry, Held, Journal, JournalError, Renewal, StepChange, StepRecord, StepStatus,
+    Claim, ClaimRequest, Entry, Fork, Held, Journal, JournalError, Limits, NewSignal, Renewal, Retention, Signal, Tick,
     Transition,
 };
 pub use registry::{Registry, Workflow};
-pub use run::{NewRun, OnConflict, RunState, Started};
+pub use run::{AttemptView, NewRun, OnConflict, RunDetail, RunState, RunSummary, Started, StepPhase, StepView};
+pub use schedule::{Cron, Missed, Schedule};
 pub use step::{Backoff, Step, StepKey};
 pub use worker::{Worker, WorkerConfig};

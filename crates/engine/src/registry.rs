@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,8 +15,12 @@ use crate::failure::Failure;
 pub trait Workflow: Send + Sync + 'static {
     /// Stored with each run; never change it.
     const NAME: &'static str;
-    /// Raise it when older runs cannot be continued by the new code.
+    /// Raise it when older runs cannot be continued by the new code. Each run keeps the version
+    /// it began with; see [`Context::version`] and [`Context::patched`] for changes in flight.
     const VERSION: u32;
+    /// The oldest version whose runs this code can continue. Runs of other versions are parked
+    /// with the reason, and go on when a program comes that can continue them.
+    const CONTINUES_FROM: u32 = Self::VERSION;
     /// The steps of a run in which nothing goes wrong, in order; pages show what is to come.
     const STEPS: &'static [&'static str];
     type Input: Serialize + DeserializeOwned + Send + 'static;
@@ -48,6 +53,11 @@ impl Registry {
         self.workflows.keys().map(|name| (*name).to_owned()).collect()
     }
 
+    /// The version new runs of a workflow are started with.
+    pub fn version(&self, workflow: &str) -> Option<u32> {
+        self.workflows.get(workflow).map(|w| *w.versions().end())
+    }
+
     /// The declared steps of a workflow; empty for one that is not known.
     pub fn plan(&self, workflow: &str) -> &'static [&'static str] {
         self.workflows.get(workflow).map_or(&[], |w| w.plan())
@@ -60,15 +70,15 @@ impl Registry {
 
 #[async_trait]
 pub(crate) trait Registered: Send + Sync {
-    fn version(&self) -> u32;
+    fn versions(&self) -> RangeInclusive<u32>;
     fn plan(&self) -> &'static [&'static str];
     async fn run(&self, cx: Context, input: Value) -> Result<Value, Failure>;
 }
 
 #[async_trait]
 impl<W: Workflow> Registered for W {
-    fn version(&self) -> u32 {
-        W::VERSION
+    fn versions(&self) -> RangeInclusive<u32> {
+        W::CONTINUES_FROM..=W::VERSION
     }
 
     fn plan(&self) -> &'static [&'static str] {

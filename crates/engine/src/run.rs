@@ -1,7 +1,9 @@
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::history::AttemptOutcome;
 use crate::ids::RunId;
 use crate::registry::Workflow;
 
@@ -14,7 +16,8 @@ pub enum RunState {
     Queued,
     /// A worker holds it by a lease.
     Running,
-    /// Parked in the store: a long backoff, or handed back by a worker that is stopping.
+    /// Parked in the store: a timer, a signal, a child, a long backoff, or handed back by a worker
+    /// that is stopping.
     Waiting,
     Succeeded,
     Failed,
@@ -72,6 +75,12 @@ pub struct NewRun {
     pub deduplication: Option<String>,
     /// Higher goes first.
     pub priority: i32,
+    /// Shares workers fairly with the other groups, and has a limit of its own.
+    pub group: Option<String>,
+    /// The run that started it: cancelling that one cancels this one.
+    pub parent: Option<RunId>,
+    /// The caller's W3C trace context, kept for the run's spans.
+    pub trace: Option<String>,
 }
 
 impl NewRun {
@@ -80,16 +89,24 @@ impl NewRun {
     pub fn of<W: Workflow>(input: &W::Input) -> Result<Self, Failure> {
         let input = serde_json::to_value(input)
             .map_err(|e| Failure::permanent(format!("the input of workflow {} is not JSON: {e}", W::NAME)))?;
-        Ok(Self {
+        Ok(Self::named(W::NAME, W::VERSION, input))
+    }
+
+    /// A run of a workflow that is known by its name alone.
+    pub fn named(workflow: impl Into<String>, version: u32, input: Value) -> Self {
+        Self {
             id: RunId::new(),
-            workflow: W::NAME.to_owned(),
-            version: W::VERSION,
+            workflow: workflow.into(),
+            version,
             input,
             key: None,
             on_conflict: OnConflict::Queue,
             deduplication: None,
             priority: 0,
-        })
+            group: None,
+            parent: None,
+            trace: None,
+        }
     }
 
     #[must_use]
@@ -104,6 +121,24 @@ impl NewRun {
         self.deduplication = Some(id.into());
         self
     }
+
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    #[must_use]
+    pub fn trace(mut self, traceparent: impl Into<String>) -> Self {
+        self.trace = Some(traceparent.into());
+        self
+    }
 }
 
 /// The answer to a start.
@@ -112,4 +147,83 @@ pub struct Started {
     pub id: RunId,
     /// False when the deduplication id had started this run before.
     pub fresh: bool,
+}
+
+/// A run without its journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSummary {
+    pub id: RunId,
+    pub workflow: String,
+    pub version: u32,
+    pub state: RunState,
+    pub key: Option<String>,
+    pub group: Option<String>,
+    pub parent: Option<RunId>,
+    /// The run it was forked from.
+    pub forked_from: Option<RunId>,
+    pub created_at: DateTime<Utc>,
+    /// When a worker first took it.
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// The worker that holds it, or held it last.
+    pub worker: Option<String>,
+    /// How often it was claimed.
+    pub epoch: i64,
+    pub lease_until: Option<DateTime<Utc>>,
+    pub wake_at: Option<DateTime<Utc>>,
+    pub wait_reason: Option<String>,
+    pub cancel_reason: Option<String>,
+    pub failure: Option<Failure>,
+    /// The step that runs, waits for its retry, or failed.
+    pub current_step: Option<String>,
+}
+
+/// A run with its journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunDetail {
+    pub summary: RunSummary,
+    pub input: Value,
+    pub output: Option<Value>,
+    /// In the order they first began.
+    pub steps: Vec<StepView>,
+}
+
+/// A step as people look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepView {
+    pub scope: String,
+    pub name: String,
+    pub occurrence: u32,
+    pub status: StepPhase,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When it is retried, or what it waits for ends.
+    pub retry_at: Option<DateTime<Utc>>,
+    pub output: Option<Value>,
+    pub failure: Option<Failure>,
+    /// Oldest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepPhase {
+    /// To be run again: interrupted, or reset by a retry.
+    Pending,
+    Running,
+    Retrying,
+    /// A timer, a signal or a child is waited for.
+    Waiting,
+    Succeeded,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptView {
+    pub attempt: u32,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// `None` while it runs.
+    pub outcome: Option<AttemptOutcome>,
+    pub failure: Option<Failure>,
 }

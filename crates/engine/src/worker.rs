@@ -1,6 +1,6 @@
 //! A worker: claims runs as slots are free, keeps their leases, and has apalis execute them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, ParallelizeExt, WorkerBuilder, WorkerBuilderExt};
@@ -14,8 +14,9 @@ use crate::bell::RunEvent;
 use crate::clock::Clock;
 use crate::executor::Executor;
 use crate::ids::WorkerId;
-use crate::journal::{ClaimRequest, Claims, Journal, Renewal};
+use crate::journal::{ClaimRequest, Journal, Limits, Renewal, Retention, Tick};
 use crate::registry::Registry;
+use crate::schedule::Schedule;
 
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -27,11 +28,25 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// After the order to stop, steps in flight get this long.
     pub grace: Duration,
+    /// The same for all workers of a journal.
+    pub limits: Limits,
+    /// Started by the clock. A schedule that is in no worker's list any more does not tick.
+    pub schedules: Vec<Schedule>,
+    /// How long finished runs are kept; for ever when it is `None`.
+    pub retention: Option<Retention>,
 }
 
 impl WorkerConfig {
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), slots: 64, lease: Duration::from_secs(10), grace: Duration::from_secs(20) }
+        Self {
+            name: name.into(),
+            slots: 64,
+            lease: Duration::from_secs(10),
+            grace: Duration::from_secs(20),
+            limits: Limits::default(),
+            schedules: Vec::new(),
+            retention: None,
+        }
     }
 }
 
@@ -60,7 +75,7 @@ impl Worker {
     /// grace time, runs are handed back at the step boundary.
     pub async fn run(self, shutdown: CancellationToken) {
         let (assignments, queue) = mpsc::unbounded_channel();
-        let monitor = tokio::spawn(monitor(self.executor.clone(), queue, self.config.grace, shutdown.clone()));
+        let monitor = tokio::spawn(monitor(self.executor.clone(), queue, self.config.clone(), shutdown.clone()));
         let executor = self.executor.clone();
         let drain = async move {
             shutdown.cancelled().await;
@@ -74,7 +89,9 @@ impl Worker {
             tokio::join!(
                 claim_runs(&self.executor, &self.config, &self.id, assignments),
                 keep_leases(&self.executor),
-                forward_cancellations(&self.executor),
+                forward_orders(&self.executor),
+                keep_schedules(&self.executor, &self.config.schedules),
+                prune(&self.executor, self.config.retention),
             );
         };
         tokio::select! {
@@ -114,27 +131,30 @@ impl Worker {
 async fn monitor(
     executor: Arc<Executor>,
     queue: mpsc::UnboundedReceiver<Assignment>,
-    grace: Duration,
+    config: WorkerConfig,
     shutdown: CancellationToken,
 ) {
-    let queue = Arc::new(Mutex::new(Some(queue)));
+    // Shared, so that a worker which apalis makes anew goes on with the same queue.
+    let queue = Arc::new(Mutex::new(queue));
+    let grace = config.grace;
     let monitor = Monitor::new()
         .register(move |_| {
-            // Monitors make their workers once; the queue cannot be handed out twice.
-            let queue = queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let queue = queue.unwrap_or_else(|| mpsc::unbounded_channel().1);
             let executor = executor.clone();
-            WorkerBuilder::new("runs").backend(Assignments(queue)).catch_panic().parallelize(tokio::spawn).build(
-                move |assignment: Assignment| {
+            WorkerBuilder::new(config.name.as_str())
+                .backend(Assignments(queue.clone()))
+                .catch_panic()
+                .concurrency(config.slots)
+                .parallelize(tokio::spawn)
+                .build(move |assignment: Assignment| {
                     let executor = executor.clone();
                     async move {
                         executor.execute(assignment.claim).await;
                         drop(assignment.slot);
                         Ok::<(), std::convert::Infallible>(())
                     }
-                },
-            )
+                })
         })
+        .should_restart(|_, _| true)
         // A run is handed back when its grace is over; apalis waits a little longer than that.
         .shutdown_timeout(grace + Duration::from_secs(5));
     let ordered = async move {
@@ -146,10 +166,10 @@ async fn monitor(
     }
 }
 
-/// Looked at least this often, should a ring of the bell come from another process.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Looked at least this often, should a ring of the bell from another process be lost.
+const SWEEP: Duration = Duration::from_secs(2);
 
-/// Never asked again sooner than this by the time alone.
+/// Not asked again sooner than this by the time alone.
 const BREATH: Duration = Duration::from_millis(5);
 
 async fn claim_runs(
@@ -160,6 +180,7 @@ async fn claim_runs(
 ) {
     let slots = Arc::new(Semaphore::new(config.slots));
     let workflows = executor.registry.names();
+    let mut in_vain = 0;
     while !executor.drain.is_cancelled() {
         let first = tokio::select! {
             slot = slots.clone().acquire_owned() => slot,
@@ -175,6 +196,7 @@ async fn claim_runs(
             worker: id.clone(),
             workflows: workflows.clone(),
             limit: free.len(),
+            limits: config.limits.clone(),
             now,
             lease_until: now + config.lease,
         };
@@ -182,24 +204,54 @@ async fn claim_runs(
             Ok(claims) => claims,
             Err(e) => {
                 warn!(error = %e, "no runs can be claimed; trying again");
-                Claims::default()
+                Vec::new()
             }
         };
-        if claims.runs.is_empty() {
+        if claims.is_empty() {
             drop(free);
-            let next = claims.next_at.unwrap_or(now + SWEEP).clamp(now + BREATH, now + SWEEP);
-            tokio::select! {
-                () = executor.journal.bell().rung() => {}
-                () = executor.clock.sleep_until(next) => {}
-                () = executor.drain.cancelled() => {}
-            }
+            wait_for_work(executor, &workflows, &mut in_vain).await;
             continue;
         }
-        for claim in claims.runs {
+        in_vain = 0;
+        for claim in claims {
             let Some(slot) = free.pop() else { break };
             if assignments.send(Assignment { claim, slot }).is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Returns when a claim is worth its while: the bell rang, or the next wait or lease is over.
+/// `in_vain` counts the claims that found nothing although something was due.
+async fn wait_for_work(executor: &Executor, workflows: &[String], in_vain: &mut u32) {
+    loop {
+        let now = executor.clock.now();
+        let due = match executor.journal.next_due(workflows, now).await {
+            Ok(due) => due.unwrap_or(now + SWEEP),
+            Err(e) => {
+                warn!(error = %e, "the journal cannot be asked what is due; trying again");
+                now + SWEEP
+            }
+        };
+        let is_due = due <= now;
+        let due = async {
+            if is_due {
+                // What is due and was not claimed is held back by a limit, or on its way to
+                // another worker: the end of that rings. Should it not, ask less and less often.
+                #[expect(clippy::disallowed_methods, reason = "spares the machine; no run's time depends on it")]
+                tokio::time::sleep(BREATH.saturating_mul(1 << (*in_vain).min(9)).min(SWEEP)).await;
+            } else {
+                executor.clock.sleep_until(due.min(now + SWEEP)).await;
+            }
+        };
+        tokio::select! {
+            () = executor.journal.bell().rung() => return,
+            () = due => if is_due {
+                *in_vain += 1;
+                return;
+            },
+            () = executor.drain.cancelled() => return,
         }
     }
 }
@@ -211,8 +263,10 @@ async fn keep_leases(executor: &Executor) {
         if held.is_empty() {
             continue;
         }
-        match executor.journal.renew(&held, executor.clock.now() + executor.lease).await {
+        let until = executor.clock.now() + executor.lease;
+        match executor.journal.renew(&held, until).await {
             Ok(renewals) => {
+                executor.active.renewed(&held, until);
                 for renewal in renewals {
                     match renewal {
                         Renewal::Lost(held) => executor.active.lose(held),
@@ -225,15 +279,64 @@ async fn keep_leases(executor: &Executor) {
     }
 }
 
-/// A cancellation that was written by this process reaches the step at once; one written by
-/// another comes with the next renewal.
-async fn forward_cancellations(executor: &Executor) {
+/// An order to stop that was written by this process reaches the step at once; one written by
+/// another comes with its bell, or with the next renewal.
+async fn forward_orders(executor: &Executor) {
     let mut events = executor.journal.bell().subscribe();
     loop {
         match events.recv().await {
             Ok(RunEvent::CancelRequested { run, reason }) => executor.active.cancel(run, &reason, executor.clock.now()),
+            Ok(RunEvent::Stopped { run }) => executor.active.stop(run),
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Asks the journal for each schedule when it ticks. Asks nothing in between.
+async fn keep_schedules(executor: &Executor, schedules: &[Schedule]) {
+    let keep = schedules.iter().map(|schedule| async move {
+        let tick = Tick {
+            name: schedule.name.clone(),
+            run: schedule.run.clone(),
+            missed: schedule.missed,
+            cron: schedule.cron.clone(),
+        };
+        loop {
+            let now = executor.clock.now();
+            let next = match executor.journal.tick(&tick, now).await {
+                Ok(next) => next,
+                Err(e) => {
+                    warn!(schedule = tick.name, error = %e, "a schedule could not be kept; trying again");
+                    now + Duration::from_secs(1)
+                }
+            };
+            executor.clock.sleep_until(next).await;
+        }
+    });
+    futures::future::join_all(keep).await;
+}
+
+/// Runs are deleted in batches of this size, so that no write waits long for one.
+const PRUNE_BATCH: u32 = 500;
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+async fn prune(executor: &Executor, retention: Option<Retention>) {
+    let Some(retention) = retention else { return };
+    loop {
+        let pruned = executor.journal.prune(&retention, executor.clock.now(), PRUNE_BATCH).await;
+        match pruned {
+            Ok(0) => executor.clock.sleep(PRUNE_EVERY).await,
+            Ok(runs) => {
+                info!(runs, "finished runs beyond their retention are deleted");
+                if runs < u64::from(PRUNE_BATCH) {
+                    executor.clock.sleep(PRUNE_EVERY).await;
+                }
+            }
+            Err(e) => {
+                warn!(error = %e, "finished runs could not be deleted; trying again");
+                executor.clock.sleep(PRUNE_EVERY).await;
+            }
         }
     }
 }

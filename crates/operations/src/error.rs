@@ -122,7 +122,7 @@ impl From<StoreError> for OperationError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Journal(error) => error.into(),
-            StoreError::Unavailable(_) => unavailable(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Conflict(_) => unavailable(error.to_string()),
             StoreError::Invalid(reason) => Self::Broken(reason),
         }
     }

@@ -2,7 +2,7 @@ use std::pin::Pin;
 
 use futures::Stream;
 use futures::stream::unfold;
-use seatrial_engine::{Journal, RunEvent, RunId};
+use seatrial_engine::{RunEvent, RunId};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::access::Principal;
@@ -30,7 +30,7 @@ impl EventFilter {
             RunEvent::State { run, key, .. }
             | RunEvent::Step { run, key, .. }
             | RunEvent::Progress { run, key, .. } => (run, key.as_ref()),
-            RunEvent::CancelRequested { run, .. } => (run, None),
+            RunEvent::CancelRequested { run, .. } | RunEvent::Stopped { run } => (run, None),
         };
         self.run.is_none_or(|wanted| wanted == *run) && self.key.as_ref().is_none_or(|wanted| key == Some(wanted))
     }

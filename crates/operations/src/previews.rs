@@ -1,7 +1,6 @@
-use seatrial_engine::{Journal, NewRun, RunId};
+use seatrial_engine::{NewRun, RunId};
 use seatrial_preview::environment::EnvironmentState;
 use seatrial_preview::failure::{FailureSnapshot, PodStatus};
-use seatrial_preview::ports::Environments;
 use seatrial_store::views::{DeliveryView, EnvironmentFilter, EnvironmentView, Page, PageRequest};
 use seatrial_workflows::{deploy, remove};
 
@@ -55,12 +54,11 @@ impl Operations {
                 format!("{at} is not open: reopen it to get a preview"),
             ));
         }
-        let environment =
-            Environments::ensure(&self.store, &pull_request).await.map_err(|error| OperationError::Unavailable {
-                code: "database_unavailable",
-                sentence: error.message,
-                retry_after: error.retry_after,
-            })?;
+        let environment = self.store.ensure(&pull_request).await.map_err(|error| OperationError::Unavailable {
+            code: "database_unavailable",
+            sentence: error.message,
+            retry_after: error.retry_after,
+        })?;
         let run = self.start(deploy(&at, Some(pull_request), &trigger(who))).await?;
         let environment = self.get_preview(who, &EnvironmentName::Id(environment.id)).await?;
         Ok(Requested { environment, run, fresh: true })
@@ -128,7 +126,7 @@ impl Operations {
 
     async fn start(&self, run: Result<NewRun, seatrial_engine::Failure>) -> Result<RunId, OperationError> {
         let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
-        Ok(Journal::start(&self.store, run).await?.id)
+        Ok(self.store.start(run).await?.id)
     }
 }
 

@@ -1,4 +1,4 @@
-use seatrial_engine::{Journal, RunId};
+use seatrial_engine::RunId;
 use seatrial_store::views::{Page, PageRequest, RunDetail, RunFilter, RunSummary};
 
 use crate::access::Principal;
@@ -55,7 +55,7 @@ impl Operations {
                 ));
             }
         }
-        Ok(self.store.retry(run).await?)
+        Ok(self.store.retry(run, None).await?)
     }
 
     /// Asks a run to stop at its next safe point.

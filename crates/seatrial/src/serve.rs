@@ -28,7 +28,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         cluster: cluster.clone(),
         forge: Arc::new(wiring::forge(&settings)?),
         releases: releases.clone(),
-        environments: Arc::new(store.clone()),
+        environments: store.environments(),
         links: Links {
             public_url: settings.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
             docs_url: settings.docs_url.as_ref().map(ToString::to_string),
@@ -57,7 +57,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = || shutdown.clone().cancelled_owned();
     let front = seatrial_api::serve(settings.listen, operations.clone(), config, stop()).await?;
     let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
-    let worker = Worker::new(WorkerConfig::new(&settings.worker_name), Arc::new(store), registry, clock);
+    let worker = Worker::new(WorkerConfig::new(&settings.worker_name), store.journal(), registry, clock);
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     info!(listen = %front.address, gateway = %gateway.address, "serving");
     // For programs that started this one and want to know where it listens.

@@ -9,6 +9,9 @@ pub enum StoreError {
     /// The database cannot be used right now: locked, full, gone.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
+    /// The transaction ran into another's locks and was undone: try it again.
+    #[error("the database undid a transaction that ran into another: {0}")]
+    Conflict(String),
     /// What the database holds, or what it was asked, makes no sense; says what.
     #[error("{0}")]
     Invalid(String),
@@ -24,6 +27,20 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(ref database) if database.code().as_deref() == Some("1") => {
                 Self::Invalid(format!("the database refused a statement: {error}; this is a mistake in the program"))
             }
+            // PostgreSQL: a deadlock, or transactions that cannot be put in order.
+            sqlx::Error::Database(ref database)
+                if matches!(database.code().as_deref(), Some("40P01" | "40001" | "55P03")) =>
+            {
+                Self::Conflict(error.to_string())
+            }
+            // PostgreSQL: the statement itself is wrong (42), or a value does not fit (22, 23).
+            sqlx::Error::Database(ref database)
+                if database.code().is_some_and(|code| {
+                    code.len() == 5 && (code.starts_with("42") || code.starts_with("22") || code.starts_with("23"))
+                }) =>
+            {
+                Self::Invalid(format!("the database refused a statement: {error}; this is a mistake in the program"))
+            }
             other => Self::Unavailable(other.to_string()),
         }
     }
@@ -33,7 +50,7 @@ impl From<StoreError> for JournalError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Journal(error) => error,
-            StoreError::Unavailable(reason) => Self::Unavailable(reason),
+            StoreError::Unavailable(reason) | StoreError::Conflict(reason) => Self::Unavailable(reason),
             StoreError::Invalid(reason) => Self::Illegal(reason),
         }
     }
@@ -42,9 +59,9 @@ impl From<StoreError> for JournalError {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::Journal(JournalError::Unavailable(_)) => {
-                Self::transient(error.to_string())
-            }
+            StoreError::Unavailable(_)
+            | StoreError::Conflict(_)
+            | StoreError::Journal(JournalError::Unavailable(_)) => Self::transient(error.to_string()),
             other => Self::invalid(other.to_string()),
         }
     }

@@ -1,12 +1,20 @@
 //! Where runs and environments live: the engine's [`seatrial_engine::Journal`], the domain's
 //! [`seatrial_preview::ports::Environments`], and the queries of the pages and the API.
 //!
-//! SQLite, embedded: one file, WAL, `synchronous=FULL`. One connection writes; writes that wait
-//! at the same time share one commit. Readers never wait for it.
+//! On SQLite (embedded: one file, WAL, `synchronous=FULL`; one connection writes, and writes that
+//! wait at the same time share one commit) or on PostgreSQL (several machines), as the URL says.
+//! The queries are the same text for both, see `queries/README.md`.
 
+#![expect(clippy::duplicate_mod, reason = "the files of queries/ are compiled for each database")]
+
+mod database;
+mod effects;
 mod error;
+mod postgres;
 mod sqlite;
 pub mod views;
 
+pub use database::{
+    Accepted, Database, DeliveryQueries, EnvironmentQueries, NewDelivery, RunQueries, Store, StoreOptions,
+};
 pub use error::StoreError;
-pub use sqlite::{Accepted, NewDelivery, Store, StoreOptions};

@@ -5,6 +5,7 @@ mod cluster;
 mod demo;
 mod generate;
 mod house;
+mod postgres;
 mod progress;
 mod shell;
 mod stage;

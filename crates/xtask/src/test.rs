@@ -1,11 +1,12 @@
 //! `cargo xtask test`: every check, ring by ring.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::postgres::Postgres;
 use crate::progress::seconds;
 use crate::stage::Stage;
 use crate::{chart, house, workspace};
@@ -30,7 +31,7 @@ enum Ring {
     House,
     /// Pure logic and outward text.
     Unit,
-    /// The engine's promises on the real store.
+    /// The engine's promises and the store's, on SQLite and on a PostgreSQL server of their own.
     Engine,
     /// The GitHub adapter against the stand-in, and the stand-in against GitHub's own description.
     Github,
@@ -83,7 +84,11 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
             test(&["--lib", "--bins"], None, arguments)?;
             test(&["--doc"], None, arguments)
         }
-        Ring::Engine => test(&["--test", "engine", "--test", "product"], None, arguments),
+        Ring::Engine => {
+            let server = Postgres::start()?;
+            let mut command = test_command(&["--test", "engine", "--test", "product"]);
+            workspace::show(command.env("SEATRIAL_TEST_POSTGRES", server.url()).arg("--").args(arguments))
+        }
         Ring::Github => {
             test(&["--test", "contract", "--test", "standin", "--test", "webhook"], None, arguments)?;
             workspace::show(workspace::plain_cargo("run").args(["-p", "seatrial-github-standin", "--bin", "judge"]))
@@ -106,9 +111,14 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
     }
 }
 
-fn test(choice: &[&str], stage: Option<&Stage>, arguments: &[String]) -> Result<()> {
+fn test_command(choice: &[&str]) -> Command {
     let mut command = workspace::cargo("test");
     command.args(choice);
+    command
+}
+
+fn test(choice: &[&str], stage: Option<&Stage>, arguments: &[String]) -> Result<()> {
+    let mut command = test_command(choice);
     if let Some(stage) = stage {
         stage.describe(&mut command);
     }

@@ -1,15 +1,41 @@
 //! The store on SQLite.
 
-mod claim;
-mod deliveries;
-mod environments;
-mod journal;
+/// A condition on a column: one of a bound list, see [`db::texts`] and [`db::numbers`].
+macro_rules! one_of {
+    ($parameter:literal) => {
+        concat!("IN (SELECT value FROM json_each(", $parameter, "))")
+    };
+}
+
+mod batch;
+pub(crate) mod db;
 mod open;
-mod record;
-mod rows;
-mod runs;
-mod start;
 mod writer;
 
-pub use deliveries::{Accepted, NewDelivery};
-pub use open::{Store, StoreOptions};
+// The same text for both databases, see `queries/README.md`.
+#[path = "../queries/claim.rs"]
+mod claim;
+#[path = "../queries/control.rs"]
+mod control;
+#[path = "../queries/deliveries.rs"]
+mod deliveries;
+#[path = "../queries/environments.rs"]
+mod environments;
+#[path = "../queries/journal.rs"]
+mod journal;
+#[path = "../queries/record.rs"]
+mod record;
+#[path = "../queries/retention.rs"]
+mod retention;
+#[path = "../queries/rows.rs"]
+mod rows;
+#[path = "../queries/runs.rs"]
+mod runs;
+#[path = "../queries/schedules.rs"]
+mod schedules;
+#[path = "../queries/signals.rs"]
+mod signals;
+#[path = "../queries/start.rs"]
+mod start;
+
+pub(crate) use open::Db;

@@ -5,24 +5,15 @@ use std::time::Duration;
 use seatrial_engine::{Bell, Clock};
 use seatrial_preview::naming::UrlTemplate;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection as _};
 
+use super::db::Connection;
 use super::writer::Writer;
+use crate::database::StoreOptions;
 use crate::error::StoreError;
 
-/// What [`Store::open`] needs to know.
-#[derive(Clone)]
-pub struct StoreOptions {
-    /// `sqlite://PATH`; the file is made if it is not there.
-    pub url: String,
-    /// Where previews are reached; an environment's URL is made from it once.
-    pub preview_url: UrlTemplate,
-    pub clock: Arc<dyn Clock>,
-}
-
-/// The store. Cheap to clone; all clones share the writer and the readers.
-#[derive(Clone)]
-pub struct Store {
+/// The store on SQLite.
+pub(crate) struct Db {
     pub(super) writer: Writer,
     pub(super) readers: SqlitePool,
     pub(super) bell: Arc<Bell>,
@@ -32,13 +23,9 @@ pub struct Store {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-impl Store {
+impl Db {
     /// Opens the database, makes it if it is not there, and brings its tables up to date.
-    ///
-    /// # Errors
-    /// When the URL is not SQLite's, the file cannot be opened or locked, a migration fails, or
-    /// the database does not confirm that its writes are power-safe.
-    pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
+    pub(crate) async fn open(options: StoreOptions) -> Result<Self, StoreError> {
         let connect = connect_options(&options.url)?;
         let mut connection = connect.connect().await.map_err(|e| {
             StoreError::Unavailable(format!(
@@ -68,11 +55,7 @@ impl Store {
         })
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    pub(super) async fn answers(&self) -> Result<(), StoreError> {
         if !self.writer.is_alive() {
             return Err(StoreError::Unavailable("nothing can be written any more; restart the program".to_owned()));
         }
@@ -82,10 +65,6 @@ impl Store {
 }
 
 fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
-    // Not shown: another database's URL may hold a password.
-    if !url.starts_with("sqlite:") {
-        return Err(StoreError::Invalid("the database URL is not SQLite's: write it as sqlite://FILE".to_owned()));
-    }
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|e| StoreError::Invalid(format!("{url:?} is not a database URL: {e}; write it as sqlite://FILE")))?;
     Ok(options
@@ -98,7 +77,7 @@ fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
 }
 
 /// SQLite takes any word for these settings and says nothing: read them back.
-async fn check_power_safety(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn check_power_safety(connection: &mut Connection) -> Result<(), StoreError> {
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await?;
     let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
     if synchronous != 2 || !journal.eq_ignore_ascii_case("wal") {

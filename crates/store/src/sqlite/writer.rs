@@ -1,56 +1,48 @@
-//! The one connection that writes. Writes that wait at the same time are folded into one
-//! transaction, each in a savepoint of its own: one fails without the others, all share the
-//! commit, and each is answered only after it.
+//! The one connection that writes. What waits at the same time is folded into one transaction:
+//! entries of runs as one batch, other writes each in a savepoint of its own. One fails without
+//! the others, all share the commit, and each is answered only after it.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seatrial_engine::{Bell, RunEvent};
+use chrono::{DateTime, Utc};
+use seatrial_engine::{Bell, Entry, JournalError, NewRun, RunEvent, RunState};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
+use super::db::Connection;
+use super::rows::millis;
+use super::{batch, record};
+use crate::effects::{Effects, Writing};
 use crate::error::StoreError;
 
 /// At most so many writes share a commit, so that none waits for long.
-const FOLD: usize = 256;
+const FOLD: usize = 512;
 
-pub(super) type Writing<'c, T> = Pin<Box<dyn Future<Output = Result<(T, Effects), StoreError>> + Send + 'c>>;
-
-/// What the process is told once the write is safe on disk.
-#[derive(Debug, Default)]
-pub(super) struct Effects {
-    pub(super) events: Vec<RunEvent>,
-    /// A run may be ready to be claimed.
-    pub(super) ring: bool,
+enum Job {
+    Record(Entry, oneshot::Sender<Result<(), StoreError>>),
+    Start(NewRun, DateTime<Utc>, oneshot::Sender<Result<(), StoreError>>),
+    Other(OtherJob),
 }
 
-impl Effects {
-    pub(super) fn none() -> Self {
-        Self::default()
-    }
-
-    pub(super) fn event(event: RunEvent) -> Self {
-        Self { events: vec![event], ring: false }
-    }
-}
-
-type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> Running<'c> + Send>;
+type OtherJob = Box<dyn for<'c> FnOnce(&'c mut Connection) -> Running<'c> + Send>;
 /// The answer, and whether the transaction still stands: SQLite ends it by itself on some errors.
 type Running<'c> = Pin<Box<dyn Future<Output = (Answer, bool)> + Send + 'c>>;
 /// Tells the caller how its write went, given how the commit went.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) -> Effects + Send>;
 
 #[derive(Clone)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
 }
 
 impl Writer {
-    pub(super) fn spawn(connection: SqliteConnection, options: SqliteConnectOptions, bell: Arc<Bell>) -> Self {
+    pub(super) fn spawn(connection: Connection, options: SqliteConnectOptions, bell: Arc<Bell>) -> Self {
         let (jobs, queue) = mpsc::channel(4 * FOLD);
         tokio::spawn(write_all(connection, options, queue, bell));
         Self { jobs }
@@ -58,15 +50,19 @@ impl Writer {
 
     /// Runs `write` and returns once it is committed. If the caller goes away meanwhile, the
     /// write is done all the same.
-    pub(super) async fn write<T, F>(&self, write: F) -> Result<T, StoreError>
+    pub(super) async fn write<A, T>(
+        &self,
+        given: A,
+        write: for<'c> fn(&'c mut Connection, A) -> Writing<'c, T>,
+    ) -> Result<T, StoreError>
     where
+        A: Send + 'static,
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> Writing<'c, T> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: OtherJob = Box::new(move |connection| {
             Box::pin(async move {
-                let (outcome, stands) = in_savepoint(connection, write).await;
+                let (outcome, stands) = in_savepoint(connection, given, write).await;
                 let tell: Answer = Box::new(move |committed| {
                     let (outcome, effects) = match (committed, outcome) {
                         (Ok(()), Ok((value, effects))) => (Ok(value), effects),
@@ -79,6 +75,22 @@ impl Writer {
                 (tell, stands)
             })
         });
+        self.send(Job::Other(job), answered).await
+    }
+
+    /// Writes an entry that concerns its run alone.
+    pub(super) async fn record(&self, entry: Entry) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::Record(entry, answer), answered).await
+    }
+
+    /// Starts a run that concerns no other.
+    pub(super) async fn start(&self, run: NewRun, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::Start(run, now, answer), answered).await
+    }
+
+    async fn send<T>(&self, job: Job, answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
         let unavailable = |why: &str| StoreError::Unavailable(why.to_owned());
         self.jobs.send(job).await.map_err(|_| unavailable("the store is closed"))?;
         answered.await.map_err(|_| unavailable("the transaction ended early; nothing of this was written"))?
@@ -91,14 +103,15 @@ impl Writer {
 }
 
 /// One write of the transaction; false when the transaction does not stand any more.
-async fn in_savepoint<T, F>(connection: &mut SqliteConnection, write: F) -> (Result<(T, Effects), StoreError>, bool)
-where
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> Writing<'c, T>,
-{
+async fn in_savepoint<A, T>(
+    connection: &mut Connection,
+    given: A,
+    write: for<'c> fn(&'c mut Connection, A) -> Writing<'c, T>,
+) -> (Result<(T, Effects), StoreError>, bool) {
     if let Err(e) = sqlx::query("SAVEPOINT write").execute(&mut *connection).await {
         return (Err(e.into()), false);
     }
-    let outcome = write(&mut *connection).await;
+    let outcome = write(&mut *connection, given).await;
     let end = if outcome.is_err() { "ROLLBACK TO write; RELEASE write" } else { "RELEASE write" };
     match sqlx::raw_sql(end).execute(&mut *connection).await {
         Ok(_) => (outcome, true),
@@ -107,25 +120,16 @@ where
 }
 
 async fn write_all(
-    mut connection: SqliteConnection,
+    mut connection: Connection,
     options: SqliteConnectOptions,
     mut queue: mpsc::Receiver<Job>,
     bell: Arc<Bell>,
 ) {
     let mut jobs = Vec::with_capacity(FOLD);
     while queue.recv_many(&mut jobs, FOLD).await > 0 {
-        let effects = fold(&mut connection, &mut jobs).await;
-        let mut ring = false;
-        for effect in effects.0 {
-            ring |= effect.ring;
-            for event in effect.events {
-                bell.publish(event);
-            }
-        }
-        if ring {
-            bell.ring();
-        }
-        if effects.1 {
+        let (effects, broken) = fold(&mut connection, &mut jobs).await;
+        effects.publish(&bell);
+        if broken {
             connection = reconnect(connection, &options).await;
         }
     }
@@ -135,38 +139,108 @@ async fn write_all(
 }
 
 /// One transaction. Says what to publish, and whether the connection can no longer be trusted.
-async fn fold(connection: &mut SqliteConnection, jobs: &mut Vec<Job>) -> (Vec<Effects>, bool) {
-    let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await;
-    let mut answers = Vec::with_capacity(jobs.len());
-    let mut outcome = begun.map(|_| ()).map_err(StoreError::from);
-    if outcome.is_ok() {
-        let mut stands = true;
-        for job in jobs.drain(..) {
-            // After a transaction that SQLite ended, a further write would be one of its own.
-            if stands {
-                let (answer, still) = job(&mut *connection).await;
-                answers.push(answer);
-                stands = still;
-            }
+async fn fold(connection: &mut Connection, jobs: &mut Vec<Job>) -> (Effects, bool) {
+    let (mut entries, mut starts, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for job in jobs.drain(..) {
+        match job {
+            Job::Record(entry, answer) => entries.push((entry, answer)),
+            Job::Start(run, now, answer) => starts.push((run, now, answer)),
+            Job::Other(job) => others.push(job),
         }
-        outcome = if stands {
-            sqlx::query("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(StoreError::from)
-        } else {
-            Err(StoreError::Unavailable("the transaction could not be finished".to_owned()))
-        };
-    } else {
-        // Not begun: dropping the jobs tells their callers that nothing was written.
-        jobs.clear();
     }
-    let mut broken = false;
+    let mut answers = Vec::with_capacity(entries.len() + others.len() + starts.len());
+    let outcome = write_together(connection, entries, starts, others, &mut answers).await;
     if let Err(e) = &outcome {
         error!(error = %e, "a transaction failed; nothing of it was written");
-        broken = true;
     }
-    (answers.into_iter().map(|answer| answer(outcome.clone())).collect(), broken)
+    let mut effects = Effects::none();
+    for answer in answers {
+        effects = effects.and(answer(outcome.clone()));
+    }
+    (effects, outcome.is_err())
 }
 
-async fn reconnect(old: SqliteConnection, options: &SqliteConnectOptions) -> SqliteConnection {
+type Recorded = (Entry, oneshot::Sender<Result<(), StoreError>>);
+type Begun = (NewRun, DateTime<Utc>, oneshot::Sender<Result<(), StoreError>>);
+
+/// What is not answered when this fails is told by the end of its channel.
+async fn write_together(
+    connection: &mut Connection,
+    entries: Vec<Recorded>,
+    starts: Vec<Begun>,
+    others: Vec<OtherJob>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    if !starts.is_empty() {
+        let now = starts.iter().map(|(_, now, _)| millis(*now)).min().unwrap_or_default();
+        let runs: Vec<_> = starts.iter().map(|(run, ..)| run).collect();
+        batch::insert_runs(connection, &runs, now).await?;
+        answers.extend(starts.into_iter().map(answer_start));
+    }
+    // A run has one entry at a time from the worker that holds it; a second one here comes from
+    // another epoch, and has a batch of its own so that each is fenced by itself.
+    let mut waiting = entries;
+    while !waiting.is_empty() {
+        let mut batch: HashMap<_, Recorded> = HashMap::with_capacity(waiting.len());
+        let mut later = Vec::new();
+        for (entry, answer) in waiting {
+            if batch.contains_key(&entry.run) {
+                later.push((entry, answer));
+            } else {
+                batch.insert(entry.run, (entry, answer));
+            }
+        }
+        let written: Vec<_> = batch.values().map(|(entry, _)| entry).collect();
+        let moved = batch::write_entries(connection, &written).await?;
+        let mut moved: HashMap<_, _> = moved.into_iter().map(|moved| (moved.run, moved)).collect();
+        answers.extend(batch.into_values().map(|(entry, answer)| {
+            let moved = moved.remove(&entry.run);
+            answer_entry(entry, moved, answer)
+        }));
+        waiting = later;
+    }
+    for job in others {
+        let (answer, stands) = job(&mut *connection).await;
+        answers.push(answer);
+        if !stands {
+            // After a transaction that SQLite ended, a further write would be one of its own.
+            return Err(StoreError::Unavailable("the transaction could not be finished".to_owned()));
+        }
+    }
+    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    Ok(())
+}
+
+fn answer_start((run, _, answer): Begun) -> Answer {
+    Box::new(move |committed| {
+        let effects = match &committed {
+            Ok(()) => Effects {
+                events: vec![RunEvent::State { run: run.id, key: None, state: RunState::Queued }],
+                ring: true,
+            },
+            Err(_) => Effects::none(),
+        };
+        let _ = answer.send(committed);
+        effects
+    })
+}
+
+fn answer_entry(entry: Entry, moved: Option<batch::Moved>, answer: oneshot::Sender<Result<(), StoreError>>) -> Answer {
+    Box::new(move |committed| {
+        let (outcome, effects) = match (committed, moved) {
+            (Ok(()), Some(moved)) => (Ok(()), record::effects_of(&entry, &moved)),
+            (Ok(()), None) => {
+                (Err(JournalError::Fenced { run: entry.run, epoch: entry.epoch }.into()), Effects::none())
+            }
+            (Err(e), _) => (Err(e), Effects::none()),
+        };
+        let _ = answer.send(outcome);
+        effects
+    })
+}
+
+async fn reconnect(old: Connection, options: &SqliteConnectOptions) -> Connection {
     // An error here says again that the old connection is of no use.
     let _ = old.close_hard().await;
     loop {

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use seatrial_engine::{
-    ClaimRequest, Entry, Journal, JournalError, RunState, StepChange, StepKey, Transition, WorkerId,
-};
+use seatrial_engine::{ClaimRequest, Entry, JournalError, Limits, OpenStep, RunState, StepKey, Transition, WorkerId};
 use seatrial_store::views::AttemptOutcome;
 
-use crate::support::{Bench, run};
+use crate::support::{Bench, On, run};
+
+on_each_store!(
+    a_restarted_process_goes_on_at_the_step_it_was_in,
+    another_worker_takes_over_when_the_lease_has_expired_and_not_before,
+    a_worker_that_lost_its_lease_records_nothing,
+    a_worker_told_to_stop_hands_its_runs_back_at_once,
+    what_was_acknowledged_is_there_when_the_file_is_opened_again,
+);
 
 fn claim_by(bench: &Bench, worker: &WorkerId, lease: Duration) -> ClaimRequest {
     let now = bench.clock.now();
@@ -15,14 +21,14 @@ fn claim_by(bench: &Bench, worker: &WorkerId, lease: Duration) -> ClaimRequest {
         worker: worker.clone(),
         workflows: vec!["scripted".to_owned()],
         limit: 10,
+        limits: Limits::default(),
         now,
         lease_until: now + lease,
     }
 }
 
-#[tokio::test]
-async fn a_restarted_process_goes_on_at_the_step_it_was_in() {
-    let bench = Bench::new().await;
+async fn a_restarted_process_goes_on_at_the_step_it_was_in(on: On) {
+    let bench = Bench::new(on).await;
     bench.script.hangs("two");
     let worker = bench.worker("w");
     let id = bench.start(run("a")).await;
@@ -38,44 +44,47 @@ async fn a_restarted_process_goes_on_at_the_step_it_was_in() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn another_worker_takes_over_when_the_lease_has_expired_and_not_before() {
-    let (bench, clock) = Bench::with_manual_clock().await;
+async fn another_worker_takes_over_when_the_lease_has_expired_and_not_before(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
     let (one, two) = (WorkerId::new("one"), WorkerId::new("two"));
     let lease = Duration::from_secs(10);
     bench.start(run("a")).await;
-    let first = bench.store.claim(&claim_by(&bench, &one, lease)).await.unwrap().runs.pop().expect("claimed");
+    let first = bench.store.claim(&claim_by(&bench, &one, lease)).await.unwrap().pop().expect("claimed");
     clock.advance(Duration::from_millis(9_999));
     let early = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap();
-    assert!(early.runs.is_empty());
-    assert_eq!(early.next_at, Some(bench.clock.now() + Duration::from_millis(1)));
+    assert!(early.is_empty());
+    let due = bench.store.next_due(&["scripted".to_owned()], bench.clock.now()).await.unwrap();
+    assert_eq!(due, Some(bench.clock.now() + Duration::from_millis(1)));
     clock.advance(Duration::from_millis(1));
-    let second = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap().runs.pop().expect("taken over");
+    let second = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap().pop().expect("taken over");
     assert_eq!(second.id, first.id);
     assert!(second.epoch > first.epoch);
 }
 
-#[tokio::test]
-async fn a_worker_that_lost_its_lease_records_nothing() {
-    let (bench, clock) = Bench::with_manual_clock().await;
+async fn a_worker_that_lost_its_lease_records_nothing(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
     let (zombie, heir) = (WorkerId::new("zombie"), WorkerId::new("heir"));
     let lease = Duration::from_secs(10);
     let id = bench.start(run("a")).await;
-    let lost = bench.store.claim(&claim_by(&bench, &zombie, lease)).await.unwrap().runs.pop().unwrap();
+    let lost = bench.store.claim(&claim_by(&bench, &zombie, lease)).await.unwrap().pop().unwrap();
     clock.advance(Duration::from_secs(11));
-    bench.store.claim(&claim_by(&bench, &heir, lease)).await.unwrap().runs.pop().unwrap();
+    bench.store.claim(&claim_by(&bench, &heir, lease)).await.unwrap().pop().unwrap();
     let now = bench.clock.now();
     let entry = Entry {
         run: id,
         epoch: lost.epoch,
+        parent: None,
         at: now,
         lease_until: now + lease,
-        steps: vec![StepChange::Began {
+        open: vec![OpenStep {
             key: StepKey { scope: String::new(), name: "one".into(), occurrence: 0 },
             position: 0,
             attempt: 1,
-            at: now,
+            started_at: now,
+            wait: None,
         }],
+        finished: Vec::new(),
+        children: Vec::new(),
         transition: Some(Transition::Succeeded(serde_json::json!([]))),
     };
     let refused = bench.store.record(entry).await.unwrap_err();
@@ -84,9 +93,8 @@ async fn a_worker_that_lost_its_lease_records_nothing() {
     assert_eq!((run.summary.state, run.steps.len()), (RunState::Running, 0));
 }
 
-#[tokio::test]
-async fn a_worker_told_to_stop_hands_its_runs_back_at_once() {
-    let bench = Bench::new().await;
+async fn a_worker_told_to_stop_hands_its_runs_back_at_once(on: On) {
+    let bench = Bench::new(on).await;
     bench.script.hangs("two");
     let worker = bench.worker("one");
     let id = bench.start(run("a")).await;
@@ -100,9 +108,8 @@ async fn a_worker_told_to_stop_hands_its_runs_back_at_once() {
     other.drain().await;
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
-    let bench = Bench::new().await;
+async fn what_was_acknowledged_is_there_when_the_file_is_opened_again(on: On) {
+    let bench = Bench::new(on).await;
     let id = bench.start(run("a")).await;
     let again = bench.reopen().await;
     assert_eq!(again.run(id).await.summary.state, RunState::Queued);

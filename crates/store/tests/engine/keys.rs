@@ -1,22 +1,29 @@
 //! Deduplication ids and concurrency keys.
 
-use seatrial_engine::{Journal, JournalError, OnConflict, RunState};
+use seatrial_engine::{JournalError, OnConflict, RunState};
 use seatrial_store::views::StepPhase;
 
-use crate::support::{Bench, run, within};
+use crate::support::{Bench, On, run, within};
 
-#[tokio::test]
-async fn the_same_deduplication_id_returns_the_same_run() {
-    let bench = Bench::new().await;
+on_each_store!(
+    the_same_deduplication_id_returns_the_same_run,
+    queued_runs_of_one_key_follow_one_another,
+    a_taken_key_rejects,
+    the_newest_supersedes_and_begins_after_the_old_one_has_cleaned_up,
+    a_run_parked_in_a_backoff_is_superseded_too,
+    starts_at_the_same_time_leave_one_run_of_the_key,
+);
+
+async fn the_same_deduplication_id_returns_the_same_run(on: On) {
+    let bench = Bench::new(on).await;
     let first = bench.store.start(run("a").deduplication("delivery-1")).await.unwrap();
     let second = bench.store.start(run("a").deduplication("delivery-1")).await.unwrap();
     assert!(first.fresh && !second.fresh);
     assert_eq!(first.id, second.id);
 }
 
-#[tokio::test]
-async fn queued_runs_of_one_key_follow_one_another() {
-    let bench = Bench::new().await;
+async fn queued_runs_of_one_key_follow_one_another(on: On) {
+    let bench = Bench::new(on).await;
     bench.script.hangs("two");
     let worker = bench.worker("w");
     let first = bench.start(run("a").key("k", OnConflict::Queue)).await;
@@ -32,17 +39,15 @@ async fn queued_runs_of_one_key_follow_one_another() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn a_taken_key_rejects() {
-    let bench = Bench::new().await;
+async fn a_taken_key_rejects(on: On) {
+    let bench = Bench::new(on).await;
     bench.start(run("a").key("k", OnConflict::Queue)).await;
     let refused = bench.store.start(run("b").key("k", OnConflict::Reject)).await.unwrap_err();
     assert!(matches!(refused, JournalError::Illegal(_)), "{refused}");
 }
 
-#[tokio::test]
-async fn the_newest_supersedes_and_begins_after_the_old_one_has_cleaned_up() {
-    let bench = Bench::new().await;
+async fn the_newest_supersedes_and_begins_after_the_old_one_has_cleaned_up(on: On) {
+    let bench = Bench::new(on).await;
     bench.script.hangs("two");
     let worker = bench.worker("w");
     let old = bench.start(run("old").key("k", OnConflict::Supersede)).await;
@@ -63,9 +68,8 @@ async fn the_newest_supersedes_and_begins_after_the_old_one_has_cleaned_up() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn a_run_parked_in_a_backoff_is_superseded_too() {
-    let (bench, _clock) = Bench::with_manual_clock().await;
+async fn a_run_parked_in_a_backoff_is_superseded_too(on: On) {
+    let (bench, _clock) = Bench::with_manual_clock(on).await;
     bench.script.on("two", |_| async {
         let kind = seatrial_engine::FailureKind::Transient { retry_after: Some(std::time::Duration::from_secs(600)) };
         Err(seatrial_engine::Failure { kind, ..seatrial_engine::Failure::transient("busy") })
@@ -82,9 +86,8 @@ async fn a_run_parked_in_a_backoff_is_superseded_too() {
     worker.kill().await;
 }
 
-#[tokio::test]
-async fn starts_at_the_same_time_leave_one_run_of_the_key() {
-    let bench = Bench::new().await;
+async fn starts_at_the_same_time_leave_one_run_of_the_key(on: On) {
+    let bench = Bench::new(on).await;
     let worker = bench.worker("w");
     let mut starts = tokio::task::JoinSet::new();
     for n in 0..20 {

@@ -1,6 +1,10 @@
 //! What the engine promises, on the real store.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[macro_use]
+#[path = "../place/mod.rs"]
+mod place;
+
 mod durability;
 mod keys;
 mod steps;

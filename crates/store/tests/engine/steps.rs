@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
-use seatrial_engine::{Failure, FailureKind, Journal, RunState};
+use seatrial_engine::{Failure, FailureKind, RunState};
 use seatrial_store::views::{AttemptOutcome, StepPhase};
 
-use crate::support::{Bench, run};
+use crate::support::{Bench, On, run};
 
-#[tokio::test]
-async fn a_run_executes_its_steps_once_and_keeps_their_results() {
-    let bench = Bench::new().await;
+on_each_store!(
+    a_run_executes_its_steps_once_and_keeps_their_results,
+    a_transient_failure_is_retried_and_every_attempt_is_kept,
+    retries_end_and_a_permanent_failure_has_none,
+    a_long_wait_is_parked_in_the_store_and_ends_when_its_time_has_come,
+    a_failed_run_is_retried_from_its_failed_step,
+    a_panic_in_a_step_fails_the_run_and_the_worker_goes_on,
+);
+
+async fn a_run_executes_its_steps_once_and_keeps_their_results(on: On) {
+    let bench = Bench::new(on).await;
     let worker = bench.worker("w");
     let id = bench.start(run("a")).await;
     let done = bench.reaches(id, RunState::Succeeded).await;
@@ -23,9 +31,8 @@ async fn a_run_executes_its_steps_once_and_keeps_their_results() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn a_transient_failure_is_retried_and_every_attempt_is_kept() {
-    let bench = Bench::new().await;
+async fn a_transient_failure_is_retried_and_every_attempt_is_kept(on: On) {
+    let bench = Bench::new(on).await;
     bench.script.on("two", |call| async move {
         if call < 3 { Err(Failure::transient(format!("hiccup {call}"))) } else { Ok("third time lucky".to_owned()) }
     });
@@ -45,9 +52,8 @@ async fn a_transient_failure_is_retried_and_every_attempt_is_kept() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn retries_end_and_a_permanent_failure_has_none() {
-    let bench = Bench::new().await;
+async fn retries_end_and_a_permanent_failure_has_none(on: On) {
+    let bench = Bench::new(on).await;
     let worker = bench.worker("w");
     bench.script.on("one", |_| async { Err(Failure::transient("always")) });
     let id = bench.start(run("a")).await;
@@ -61,9 +67,8 @@ async fn retries_end_and_a_permanent_failure_has_none() {
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn a_long_wait_is_parked_in_the_store_and_ends_when_its_time_has_come() {
-    let (bench, clock) = Bench::with_manual_clock().await;
+async fn a_long_wait_is_parked_in_the_store_and_ends_when_its_time_has_come(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
     bench.script.on("two", |call| async move {
         if call == 1 {
             let kind = FailureKind::Transient { retry_after: Some(Duration::from_secs(3600)) };
@@ -85,27 +90,25 @@ async fn a_long_wait_is_parked_in_the_store_and_ends_when_its_time_has_come() {
     worker.kill().await;
 }
 
-#[tokio::test]
-async fn a_failed_run_is_retried_from_its_failed_step() {
-    let bench = Bench::new().await;
+async fn a_failed_run_is_retried_from_its_failed_step(on: On) {
+    let bench = Bench::new(on).await;
     bench.script.on("two", |call| async move {
         if call == 1 { Err(Failure::permanent("broken")) } else { Ok("mended".to_owned()) }
     });
     let worker = bench.worker("w");
     let id = bench.start(run("a")).await;
     bench.reaches(id, RunState::Failed).await;
-    bench.store.retry(id).await.unwrap();
+    bench.store.retry(id, None).await.unwrap();
     let done = bench.reaches(id, RunState::Succeeded).await;
     assert_eq!(bench.script.calls(), ["a/one", "a/two", "a/two", "a/three"]);
     assert_eq!(done.steps[1].attempts.len(), 2, "both attempts are kept");
-    let refused = bench.store.retry(id).await.unwrap_err();
+    let refused = bench.store.retry(id, None).await.unwrap_err();
     assert!(refused.to_string().contains("only a failed or cancelled run"), "{refused}");
     worker.drain().await;
 }
 
-#[tokio::test]
-async fn a_panic_in_a_step_fails_the_run_and_the_worker_goes_on() {
-    let bench = Bench::new().await;
+async fn a_panic_in_a_step_fails_the_run_and_the_worker_goes_on(on: On) {
+    let bench = Bench::new(on).await;
     bench.script.on("two", |_| async { panic!("a mistake") });
     let worker = bench.worker("w");
     let id = bench.start(run("a")).await;

@@ -1,4 +1,4 @@
-//! What the tests stand on: a store in a folder of its own, workers, and a workflow whose steps
+//! What the tests stand on: a store of its own, workers, and a workflow whose steps
 //! do as the test says.
 
 use std::collections::HashMap;
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use seatrial_engine::{
-    Backoff, Clock, Context, Failure, Journal, ManualClock, NewRun, Registry, RunId, RunState, SystemClock, Worker,
+    Backoff, Clock, Context, Failure, ManualClock, NewRun, Registry, RunDetail, RunId, RunState, SystemClock, Worker,
     WorkerConfig, Workflow,
 };
-use seatrial_preview::naming::UrlTemplate;
-use seatrial_store::views::RunDetail;
-use seatrial_store::{Store, StoreOptions};
-use tempfile::TempDir;
+use seatrial_store::Store;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+pub use crate::place::{On, Place};
 
 /// Nothing here takes longer unless it hangs.
 pub const HANGS: Duration = Duration::from_secs(20);
@@ -31,37 +31,54 @@ pub struct Bench {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub script: Script,
-    folder: Arc<TempDir>,
+    pub play: Play,
+    pub child: ChildPlay,
+    pub place: Arc<Place>,
 }
 
 impl Bench {
-    pub async fn new() -> Self {
-        Self::with_clock(Arc::new(SystemClock)).await
+    pub async fn new(on: On) -> Self {
+        Self::with_clock(on, Arc::new(SystemClock)).await
     }
 
-    pub async fn with_manual_clock() -> (Self, ManualClock) {
+    pub async fn with_manual_clock(on: On) -> (Self, ManualClock) {
         let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-        (Self::with_clock(Arc::new(clock.clone())).await, clock)
+        (Self::with_clock(on, Arc::new(clock.clone())).await, clock)
     }
 
-    async fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        let store = open(&folder, clock.clone()).await;
-        Self { store, clock, script: Script::default(), folder }
+    async fn with_clock(on: On, clock: Arc<dyn Clock>) -> Self {
+        let place = Arc::new(Place::new(on).await);
+        let store = place.open(clock.clone()).await;
+        Self { store, clock, script: Script::default(), play: Play::default(), child: ChildPlay::default(), place }
     }
 
-    /// The same file, as a process that was restarted opens it.
+    /// The same runs, as another process or a restarted one opens them.
     pub async fn reopen(&self) -> Self {
-        let store = open(&self.folder, self.clock.clone()).await;
-        Self { store, clock: self.clock.clone(), script: self.script.clone(), folder: self.folder.clone() }
+        let store = self.place.open(self.clock.clone()).await;
+        Self {
+            store,
+            clock: self.clock.clone(),
+            script: self.script.clone(),
+            play: self.play.clone(),
+            child: self.child.clone(),
+            place: self.place.clone(),
+        }
     }
 
     pub fn worker(&self, name: &str) -> Running {
+        self.worker_with(name, |_| {})
+    }
+
+    pub fn worker_with(&self, name: &str, set: impl FnOnce(&mut WorkerConfig)) -> Running {
         let mut config = WorkerConfig::new(name);
         config.grace = Duration::from_millis(200);
-        let registry = Registry::new().with(Scripted(self.script.clone()));
+        set(&mut config);
+        let registry = Registry::new()
+            .with(Scripted(self.script.clone()))
+            .with(Played(self.play.clone()))
+            .with(PlayedChild(self.child.clone()));
         let stop = CancellationToken::new();
-        let worker = Worker::new(config, Arc::new(self.store.clone()), registry, self.clock.clone());
+        let worker = Worker::new(config, self.store.journal(), registry, self.clock.clone());
         Running { stop: stop.clone(), task: tokio::spawn(worker.run(stop)) }
     }
 
@@ -89,16 +106,6 @@ impl Bench {
         })
         .await
     }
-}
-
-async fn open(folder: &TempDir, clock: Arc<dyn Clock>) -> Store {
-    Store::open(StoreOptions {
-        url: format!("sqlite://{}/runs.db", folder.path().display()),
-        preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
-        clock,
-    })
-    .await
-    .unwrap()
 }
 
 pub struct Running {
@@ -166,7 +173,7 @@ impl Script {
         .await;
     }
 
-    async fn call(&self, run: &str, step: &str) -> Result<String, Failure> {
+    pub async fn call(&self, run: &str, step: &str) -> Result<String, Failure> {
         let call = format!("{run}/{step}");
         let number = {
             let mut calls = self.calls.lock().unwrap();
@@ -215,4 +222,60 @@ impl Workflow for Scripted {
 
 pub fn run(input: &str) -> NewRun {
     NewRun::of::<Scripted>(&input.to_owned()).unwrap()
+}
+
+type Story = Arc<dyn Fn(Context, String) -> Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send>> + Send + Sync>;
+
+/// A workflow whose function is the test's own.
+#[derive(Clone, Default)]
+pub struct Play(Arc<Mutex<Option<Story>>>);
+
+impl Play {
+    pub fn is<F, Fut>(&self, story: F)
+    where
+        F: Fn(Context, String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Value, Failure>> + Send + 'static,
+    {
+        *self.0.lock().unwrap() = Some(Arc::new(move |cx, input| Box::pin(story(cx, input))));
+    }
+
+    async fn run(&self, cx: Context, input: String) -> Result<Value, Failure> {
+        let story = self.0.lock().unwrap().clone().expect("the test gives the play a story");
+        story(cx, input).await
+    }
+}
+
+pub type ChildPlay = Play;
+
+pub struct Played(pub Play);
+
+impl Workflow for Played {
+    const NAME: &'static str = "played";
+    const VERSION: u32 = 2;
+    const CONTINUES_FROM: u32 = 1;
+    const STEPS: &'static [&'static str] = &[];
+    type Input = String;
+    type Output = Value;
+
+    async fn run(&self, cx: Context, input: String) -> Result<Value, Failure> {
+        self.0.run(cx, input).await
+    }
+}
+
+pub struct PlayedChild(pub Play);
+
+impl Workflow for PlayedChild {
+    const NAME: &'static str = "child";
+    const VERSION: u32 = 1;
+    const STEPS: &'static [&'static str] = &[];
+    type Input = String;
+    type Output = Value;
+
+    async fn run(&self, cx: Context, input: String) -> Result<Value, Failure> {
+        self.0.run(cx, input).await
+    }
+}
+
+pub fn played(input: &str) -> NewRun {
+    NewRun::of::<Played>(&input.to_owned()).unwrap()
 }

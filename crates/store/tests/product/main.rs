@@ -1,30 +1,38 @@
 //! Deliveries and environments, on the real store.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[macro_use]
+#[path = "../place/mod.rs"]
+mod place;
+
 use std::sync::Arc;
 
-use seatrial_engine::{Journal, NewRun, OnConflict, RunId, RunState, SystemClock};
+use place::{On, Place};
+use seatrial_engine::{NewRun, OnConflict, RunId, RunState, SystemClock};
 use seatrial_preview::environment::{EnvironmentState, ServiceTarget};
 use seatrial_preview::failure::FailureSnapshot;
 use seatrial_preview::ids::{CommentId, DeploymentId};
 use seatrial_preview::naming::UrlTemplate;
-use seatrial_preview::ports::{Environments, Fact};
+use seatrial_preview::ports::Fact;
 use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
 use seatrial_preview::{DeliveryId, PullRequestRef};
 use seatrial_store::views::{EnvironmentFilter, PageRequest, RunFilter};
 use seatrial_store::{NewDelivery, Store, StoreError, StoreOptions};
-use tempfile::TempDir;
 
-async fn store() -> (Store, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(StoreOptions {
-        url: format!("sqlite://{}/seatrial.db", folder.path().display()),
-        preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
-        clock: Arc::new(SystemClock),
-    })
-    .await
-    .unwrap();
-    (store, folder)
+on_each_store!(
+    a_delivery_is_stored_once_with_its_environment_and_its_run,
+    a_delivery_whose_run_cannot_start_leaves_nothing,
+    a_teardown_starts_only_where_there_is_something_to_tear_down,
+    two_repositories_of_one_name_get_namespaces_and_hosts_of_their_own,
+    facts_are_remembered_and_a_new_request_clears_what_is_history,
+    the_newest_snapshot_is_found,
+    lists_filter_and_go_on_page_by_page,
+);
+
+async fn store(on: On) -> (Store, Place) {
+    let place = Place::new(on).await;
+    let store = place.open(Arc::new(SystemClock)).await;
+    (store, place)
 }
 
 fn at(repository: &str, number: u64) -> PullRequestRef {
@@ -48,16 +56,7 @@ fn pull_request(at: &PullRequestRef, title: &str) -> PullRequest {
 }
 
 fn run(workflow: &str, at: &PullRequestRef) -> NewRun {
-    NewRun {
-        id: RunId::new(),
-        workflow: workflow.to_owned(),
-        version: 1,
-        input: serde_json::json!({}),
-        key: Some(at.to_string()),
-        on_conflict: OnConflict::Supersede,
-        deduplication: None,
-        priority: 0,
-    }
+    NewRun::named(workflow, 1, serde_json::json!({})).key(at.to_string(), OnConflict::Supersede)
 }
 
 fn delivery(id: &str, at: &PullRequestRef) -> NewDelivery {
@@ -73,9 +72,8 @@ fn delivery(id: &str, at: &PullRequestRef) -> NewDelivery {
     }
 }
 
-#[tokio::test]
-async fn a_delivery_is_stored_once_with_its_environment_and_its_run() {
-    let (store, _folder) = store().await;
+async fn a_delivery_is_stored_once_with_its_environment_and_its_run(on: On) {
+    let (store, _place) = store(on).await;
     let at = at("acme/shop", 7);
     let first = store.accept_delivery(delivery("d-1", &at)).await.unwrap();
     let again = store.accept_delivery(delivery("d-1", &at)).await.unwrap();
@@ -92,9 +90,8 @@ async fn a_delivery_is_stored_once_with_its_environment_and_its_run() {
     assert_eq!((deliveries[0].run, deliveries[0].at.as_ref()), (first.run, Some(&at)));
 }
 
-#[tokio::test]
-async fn a_delivery_whose_run_cannot_start_leaves_nothing() {
-    let (store, _folder) = store().await;
+async fn a_delivery_whose_run_cannot_start_leaves_nothing(on: On) {
+    let (store, _place) = store(on).await;
     let at = at("acme/shop", 7);
     store.start(run("preview_up", &at)).await.unwrap();
     let mut rejected = delivery("d-1", &at);
@@ -104,9 +101,8 @@ async fn a_delivery_whose_run_cannot_start_leaves_nothing() {
     assert!(store.find_environment_of(&at).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_teardown_starts_only_where_there_is_something_to_tear_down() {
-    let (store, _folder) = store().await;
+async fn a_teardown_starts_only_where_there_is_something_to_tear_down(on: On) {
+    let (store, _place) = store(on).await;
     let at = at("acme/shop", 7);
     let closed = |id: &str| NewDelivery {
         start: Some((pull_request(&at, "A change"), run("preview_down", &at))),
@@ -121,9 +117,8 @@ async fn a_teardown_starts_only_where_there_is_something_to_tear_down() {
     assert!(store.accept_delivery(closed("d-3")).await.unwrap().run.is_some());
 }
 
-#[tokio::test]
-async fn two_repositories_of_one_name_get_namespaces_and_hosts_of_their_own() {
-    let (store, _folder) = store().await;
+async fn two_repositories_of_one_name_get_namespaces_and_hosts_of_their_own(on: On) {
+    let (store, _place) = store(on).await;
     let first = store.ensure(&pull_request(&at("acme/shop", 7), "one")).await.unwrap();
     let second = store.ensure(&pull_request(&at("other/shop", 7), "two")).await.unwrap();
     assert_eq!(first.namespace.as_str(), "pr-shop-7");
@@ -136,9 +131,8 @@ async fn two_repositories_of_one_name_get_namespaces_and_hosts_of_their_own() {
     assert_eq!(found.environment.id, second.id);
 }
 
-#[tokio::test]
-async fn facts_are_remembered_and_a_new_request_clears_what_is_history() {
-    let (store, _folder) = store().await;
+async fn facts_are_remembered_and_a_new_request_clears_what_is_history(on: On) {
+    let (store, _place) = store(on).await;
     let at = at("acme/shop", 7);
     let pull_request = pull_request(&at, "A change");
     let id = store.ensure(&pull_request).await.unwrap().id;
@@ -165,7 +159,7 @@ async fn facts_are_remembered_and_a_new_request_clears_what_is_history() {
 #[tokio::test]
 async fn another_databases_url_is_refused_without_showing_it() {
     let options = StoreOptions {
-        url: "postgres://ada:hunter2@db/seatrial".to_owned(),
+        url: "mysql://ada:hunter2@db/seatrial".to_owned(),
         preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
         clock: Arc::new(SystemClock),
     };
@@ -173,9 +167,8 @@ async fn another_databases_url_is_refused_without_showing_it() {
     assert!(refused.contains("sqlite://FILE") && !refused.contains("hunter2"), "{refused}");
 }
 
-#[tokio::test]
-async fn the_newest_snapshot_is_found() {
-    let (store, _folder) = store().await;
+async fn the_newest_snapshot_is_found(on: On) {
+    let (store, _place) = store(on).await;
     let id = store.ensure(&pull_request(&at("acme/shop", 7), "A change")).await.unwrap().id;
     assert!(store.find_snapshot(id).await.unwrap().is_none());
     let newest = RunId::new();
@@ -195,9 +188,8 @@ async fn the_newest_snapshot_is_found() {
     assert_eq!((run, snapshot.taken_at.timestamp()), (newest, 2));
 }
 
-#[tokio::test]
-async fn lists_filter_and_go_on_page_by_page() {
-    let (store, _folder) = store().await;
+async fn lists_filter_and_go_on_page_by_page(on: On) {
+    let (store, _place) = store(on).await;
     for number in 1..=5 {
         store.accept_delivery(delivery(&format!("d-{number}"), &at("acme/shop", number))).await.unwrap();
     }

@@ -1,68 +1,39 @@
 //! Webhook deliveries: kept before they are answered, together with what they start.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{NewRun, RunId};
 use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::{DeliveryId, PullRequestRef};
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::open::Store;
-use super::rows::{millis, parsed, time, unsigned};
-use super::writer::Effects;
+use super::db::Connection;
+use super::open::Db;
+use super::rows::{millis, parsed, text, time, unsigned};
 use super::{environments, start};
+use crate::database::{Accepted, DeliveryQueries, NewDelivery};
+use crate::effects::Effects;
 use crate::error::StoreError;
 use crate::views::{DeliveryView, Page, PageRequest};
 
-/// A verified delivery and what it means.
-#[derive(Debug, Clone)]
-pub struct NewDelivery {
-    pub id: DeliveryId,
-    pub event: String,
-    pub action: Option<String>,
-    pub at: Option<PullRequestRef>,
-    pub payload: Vec<u8>,
-    /// Why it starts nothing.
-    pub ignored: Option<String>,
-    /// The pull request it is about and the run it starts.
-    pub start: Option<(PullRequest, NewRun)>,
-    /// Start only where there is something to work on: the pull request has an environment, and
-    /// its newest run is not the same workflow, succeeded. Else this is why nothing starts.
-    pub unless_idle: Option<String>,
-}
-
-/// The answer to a delivery; the same for its duplicates.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Accepted {
-    /// False when this delivery was stored before.
-    pub fresh: bool,
-    pub run: Option<RunId>,
-    /// Why it started nothing.
-    pub ignored: Option<String>,
-}
-
-impl Store {
-    /// Stores the delivery, its environment and its run in one transaction. A delivery that was
-    /// stored before changes nothing.
-    ///
-    /// # Errors
-    /// When the database cannot be used; then nothing is stored.
-    pub async fn accept_delivery(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
-        let (template, now) = (self.preview_url.clone(), self.clock.now());
-        self.writer.write(move |c| Box::pin(async move { accept(c, &delivery, &template, now).await })).await
+#[async_trait]
+impl DeliveryQueries for Db {
+    async fn accept_delivery(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
+        let given = (delivery, self.preview_url.clone(), self.clock.now());
+        let accepted = self.writer.write(given, |c, (delivery, template, now)| {
+            Box::pin(async move { accept(c, &delivery, &template, now).await })
+        });
+        accepted.await
     }
 
-    /// Deliveries, the newest first.
-    ///
-    /// # Errors
-    /// `Invalid` when the page's cursor is not one of ours.
-    pub async fn list_deliveries(&self, page: &PageRequest) -> Result<Page<DeliveryView>, StoreError> {
+    async fn list_deliveries(&self, page: &PageRequest) -> Result<Page<DeliveryView>, StoreError> {
         let limit = page.limit.clamp(1, 200) as usize;
         let rows = sqlx::query(
             "SELECT id, event, action, repository, number, run, ignored, received_at FROM deliveries d
-             WHERE ?1 IS NULL OR (d.received_at, d.id) < (SELECT received_at, id FROM deliveries WHERE id = ?1)
-             ORDER BY d.received_at DESC, d.id DESC LIMIT ?2",
+             WHERE $1 IS NULL OR (d.received_at, d.id) < (SELECT received_at, id FROM deliveries WHERE id = $1)
+             ORDER BY d.received_at DESC, d.id DESC LIMIT $2",
         )
         .bind(&page.after)
         .bind(limit as i64 + 1)
@@ -93,12 +64,12 @@ impl Store {
 }
 
 async fn accept(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     delivery: &NewDelivery,
     template: &UrlTemplate,
     now: DateTime<Utc>,
 ) -> Result<(Accepted, Effects), StoreError> {
-    let stored = sqlx::query("SELECT run, ignored FROM deliveries WHERE id = ?")
+    let stored = sqlx::query("SELECT run, ignored FROM deliveries WHERE id = $1")
         .bind(&delivery.id.0)
         .fetch_optional(&mut *connection)
         .await?;
@@ -124,11 +95,12 @@ async fn accept(
     let number = delivery.at.as_ref().map(|at| i64::try_from(at.number)).transpose();
     sqlx::query(
         "INSERT INTO deliveries (id, event, action, repository, number, run, ignored, payload, received_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT DO NOTHING",
     )
     .bind(&delivery.id.0)
-    .bind(&delivery.event)
-    .bind(&delivery.action)
+    .bind(text(&delivery.event))
+    .bind(delivery.action.as_deref().map(text))
     .bind(delivery.at.as_ref().map(|at| at.repository.to_string()))
     .bind(number.map_err(|_| StoreError::Invalid("the pull request's number is too large".to_owned()))?)
     .bind(run.map(|run| run.0))
@@ -141,14 +113,14 @@ async fn accept(
 }
 
 async fn is_idle(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     pull_request: &PullRequest,
     new_run: &NewRun,
 ) -> Result<bool, StoreError> {
     let idle: bool = sqlx::query_scalar(
-        "SELECT NOT EXISTS (SELECT 1 FROM environments WHERE repository = ?1 AND number = ?2)
-             OR EXISTS (SELECT 1 FROM runs WHERE seq = (SELECT max(seq) FROM runs WHERE key = ?3)
-                                             AND workflow = ?4 AND state = 'succeeded')",
+        "SELECT NOT EXISTS (SELECT 1 FROM environments WHERE repository = $1 AND number = $2)
+             OR EXISTS (SELECT 1 FROM runs WHERE seq = (SELECT max(seq) FROM runs WHERE key = $3)
+                                             AND workflow = $4 AND state = 'succeeded')",
     )
     .bind(pull_request.at.repository.to_string())
     .bind(i64::try_from(pull_request.at.number).unwrap_or(i64::MAX))

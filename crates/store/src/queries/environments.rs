@@ -10,14 +10,15 @@ use seatrial_preview::naming::{self, UrlTemplate};
 use seatrial_preview::ports::{Environments, Fact};
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::{EnvironmentId, Error, HeadSha, Namespace, PullRequestRef, Result as PortResult};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::open::Store;
-use super::rows::{json, millis, optional_json, parsed, time, to_json, unsigned};
+use super::db::{Connection, Row};
+use super::open::Db;
+use super::rows::{json, like, millis, optional_json, parsed, text, time, to_json, unsigned};
 use super::runs::{summary, summary_columns};
-use super::writer::Effects;
+use crate::database::EnvironmentQueries;
+use crate::effects::Effects;
 use crate::error::StoreError;
 use crate::views::{EnvironmentFilter, EnvironmentView, Page, PageRequest};
 
@@ -44,57 +45,55 @@ macro_rules! views {
 }
 
 #[async_trait]
-impl Environments for Store {
+impl Environments for Db {
     async fn ensure(&self, pull_request: &PullRequest) -> PortResult<Environment> {
-        let (pull_request, template, now) = (pull_request.clone(), self.preview_url.clone(), self.clock.now());
-        let environment = self
-            .writer
-            .write(move |c| {
-                Box::pin(async move { Ok((ensure(c, &pull_request, &template, now).await?, Effects::none())) })
-            })
-            .await?;
-        Ok(environment)
+        let given = (pull_request.clone(), self.preview_url.clone(), self.clock.now());
+        let environment = self.writer.write(given, |c, (pull_request, template, now)| {
+            Box::pin(async move { Ok((ensure(c, &pull_request, &template, now).await?, Effects::none())) })
+        });
+        Ok(environment.await?)
     }
 
     async fn find(&self, at: &PullRequestRef) -> PortResult<Option<Environment>> {
-        let row =
-            sqlx::query(concat!("SELECT ", columns!(), " FROM environments e WHERE e.repository = ? AND e.number = ?"))
-                .bind(at.repository.to_string())
-                .bind(number(at)?)
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(StoreError::from)?;
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM environments e WHERE e.repository = $1 AND e.number = $2"
+        ))
+        .bind(at.repository.to_string())
+        .bind(number(at)?)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::from)?;
         Ok(row.as_ref().map(environment).transpose()?)
     }
 
     async fn remember(&self, environment: EnvironmentId, fact: Fact) -> PortResult<()> {
-        let now = self.clock.now();
-        self.writer
-            .write(move |c| Box::pin(async move { Ok((remember(c, environment, &fact, now).await?, Effects::none())) }))
-            .await?;
-        Ok(())
+        let given = (environment, fact, self.clock.now());
+        let remembered = self.writer.write(given, |c, (environment, fact, now)| {
+            Box::pin(async move { Ok((remember(c, environment, &fact, now).await?, Effects::none())) })
+        });
+        Ok(remembered.await?)
     }
 
     async fn keep_snapshot(&self, environment: EnvironmentId, run: Uuid, snapshot: &FailureSnapshot) -> PortResult<()> {
-        let (content, taken_at) = (to_json(snapshot)?, millis(snapshot.taken_at));
-        self.writer
-            .write(move |c| {
-                Box::pin(async move {
-                    sqlx::query(
-                        "INSERT INTO snapshots (run, environment, taken_at, content) VALUES (?, ?, ?, ?)
-                         ON CONFLICT (run) DO UPDATE SET taken_at = excluded.taken_at, content = excluded.content",
-                    )
-                    .bind(run)
-                    .bind(environment.0)
-                    .bind(taken_at)
-                    .bind(content)
-                    .execute(c)
-                    .await?;
-                    Ok(((), Effects::none()))
-                })
+        let given = (environment, run, to_json(snapshot)?, millis(snapshot.taken_at));
+        let kept = self.writer.write(given, |c, (environment, run, content, taken_at)| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO snapshots (run, environment, taken_at, content) VALUES ($1, $2, $3, $4)
+                     ON CONFLICT (run) DO UPDATE SET taken_at = excluded.taken_at, content = excluded.content",
+                )
+                .bind(run)
+                .bind(environment.0)
+                .bind(taken_at)
+                .bind(content)
+                .execute(c)
+                .await?;
+                Ok(((), Effects::none()))
             })
-            .await?;
-        Ok(())
+        });
+        Ok(kept.await?)
     }
 }
 
@@ -102,7 +101,7 @@ impl Environments for Store {
 /// branch and head. Namespace and host are chosen once: the plain names, or those with a hash
 /// where another pull request holds the plain ones.
 pub(super) async fn ensure(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     pull_request: &PullRequest,
     template: &UrlTemplate,
     now: DateTime<Utc>,
@@ -120,7 +119,7 @@ pub(super) async fn ensure(
     let row = sqlx::query(concat!(
         "INSERT INTO environments (id, repository, number, namespace, url, host, title, author, branch, html_url,
                                         head_sha, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
          ON CONFLICT (repository, number) DO UPDATE SET
              title = excluded.title, author = excluded.author, branch = excluded.branch, html_url = excluded.html_url,
              head_sha = excluded.head_sha, updated_at = excluded.updated_at
@@ -133,9 +132,9 @@ pub(super) async fn ensure(
     .bind(namespace.as_str())
     .bind(&url.url)
     .bind(&url.host)
-    .bind(&pull_request.title)
-    .bind(&pull_request.author)
-    .bind(&pull_request.head.branch)
+    .bind(text(&pull_request.title))
+    .bind(text(&pull_request.author))
+    .bind(text(&pull_request.head.branch))
     .bind(&pull_request.html_url)
     .bind(pull_request.head.sha.as_str())
     .bind(millis(now))
@@ -152,17 +151,17 @@ enum Column {
 
 /// Whether another pull request holds the name.
 async fn is_taken(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     column: Column,
     name: &str,
     at: &PullRequestRef,
 ) -> Result<bool, StoreError> {
     let query = match column {
         Column::Namespace => {
-            "SELECT EXISTS (SELECT 1 FROM environments WHERE namespace = ?1 AND NOT (repository = ?2 AND number = ?3))"
+            "SELECT EXISTS (SELECT 1 FROM environments WHERE namespace = $1 AND NOT (repository = $2 AND number = $3))"
         }
         Column::Host => {
-            "SELECT EXISTS (SELECT 1 FROM environments WHERE host = ?1 AND NOT (repository = ?2 AND number = ?3))"
+            "SELECT EXISTS (SELECT 1 FROM environments WHERE host = $1 AND NOT (repository = $2 AND number = $3))"
         }
     };
     Ok(sqlx::query_scalar(query)
@@ -174,37 +173,37 @@ async fn is_taken(
 }
 
 async fn remember(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     environment: EnvironmentId,
     fact: &Fact,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let signed = |id: u64| i64::try_from(id).map_err(|_| StoreError::Invalid(format!("id {id} is too large")));
     let query = match fact {
-        Fact::Comment(comment) => sqlx::query("UPDATE environments SET comment = ?, updated_at = ? WHERE id = ?")
+        Fact::Comment(comment) => sqlx::query("UPDATE environments SET comment = $1, updated_at = $2 WHERE id = $3")
             .bind(comment.map(|CommentId(id)| signed(id)).transpose()?),
         Fact::Deployment(DeploymentId(id)) => {
-            sqlx::query("UPDATE environments SET deployment = ?, updated_at = ? WHERE id = ?").bind(signed(*id)?)
+            sqlx::query("UPDATE environments SET deployment = $1, updated_at = $2 WHERE id = $3").bind(signed(*id)?)
         }
         Fact::Requested(sha) => sqlx::query(
-            "UPDATE environments SET head_sha = ?, refusal = NULL, failure = NULL, receipt = NULL, updated_at = ? WHERE id = ?",
+            "UPDATE environments SET head_sha = $1, refusal = NULL, failure = NULL, receipt = NULL, updated_at = $2 WHERE id = $3",
         )
         .bind(sha.as_str().to_owned()),
         Fact::Target(target) => {
-            sqlx::query("UPDATE environments SET target = ?, updated_at = ? WHERE id = ?").bind(to_json(target)?)
+            sqlx::query("UPDATE environments SET target = $1, updated_at = $2 WHERE id = $3").bind(to_json(target)?)
         }
         Fact::Live(sha) => {
-            sqlx::query("UPDATE environments SET live_sha = ?, failure = NULL, updated_at = ? WHERE id = ?")
+            sqlx::query("UPDATE environments SET live_sha = $1, failure = NULL, updated_at = $2 WHERE id = $3")
                 .bind(sha.as_str().to_owned())
         }
         Fact::Refused(reason) => {
-            sqlx::query("UPDATE environments SET refusal = ?, updated_at = ? WHERE id = ?").bind(reason.clone())
+            sqlx::query("UPDATE environments SET refusal = $1, updated_at = $2 WHERE id = $3").bind(text(reason))
         }
         Fact::Failed(diagnosis) => {
-            sqlx::query("UPDATE environments SET failure = ?, updated_at = ? WHERE id = ?").bind(to_json(diagnosis)?)
+            sqlx::query("UPDATE environments SET failure = $1, updated_at = $2 WHERE id = $3").bind(to_json(diagnosis)?)
         }
         Fact::Deleted(receipt) => sqlx::query(
-            "UPDATE environments SET receipt = ?, live_sha = NULL, target = NULL, failure = NULL, updated_at = ? WHERE id = ?",
+            "UPDATE environments SET receipt = $1, live_sha = NULL, target = NULL, failure = NULL, updated_at = $2 WHERE id = $3",
         )
         .bind(to_json(receipt)?),
     };
@@ -215,12 +214,9 @@ async fn remember(
     Ok(())
 }
 
-impl Store {
-    /// Environments, the ones last changed first.
-    ///
-    /// # Errors
-    /// `Invalid` when the page's cursor is not one of ours.
-    pub async fn list_environments(
+#[async_trait]
+impl EnvironmentQueries for Db {
+    async fn list_environments(
         &self,
         filter: &EnvironmentFilter,
         page: &PageRequest,
@@ -232,15 +228,15 @@ impl Store {
         // The state is derived, not stored: rows are read on until a page is full.
         loop {
             let rows = sqlx::query(views!(
-                "WHERE (?1 IS NULL OR (e.updated_at, e.id) < (?1, ?2)) AND (?3 IS NULL OR e.repository = ?3)
-                   AND (?4 IS NULL OR instr(lower(e.title || ' ' || e.branch || ' ' || e.author || ' ' || e.namespace
-                                                  || ' ' || e.repository), ?4))
+                "WHERE ($1 IS NULL OR (e.updated_at, e.id) < ($1, $2)) AND ($3 IS NULL OR e.repository = $3)
+                   AND ($4 IS NULL OR lower(e.title || ' ' || e.branch || ' ' || e.author || ' ' || e.namespace || ' '
+                                        || e.repository) LIKE $4 ESCAPE '!')
                  ORDER BY e.updated_at DESC, e.id DESC LIMIT 200"
             ))
             .bind(at)
             .bind(id)
             .bind(&filter.repository)
-            .bind(filter.text.as_deref().map(str::to_lowercase))
+            .bind(filter.text.as_deref().map(like))
             .fetch_all(&self.readers)
             .await?;
             for row in &rows {
@@ -267,17 +263,13 @@ impl Store {
         }
     }
 
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn find_environment(&self, id: EnvironmentId) -> Result<Option<EnvironmentView>, StoreError> {
-        let row = sqlx::query(views!("WHERE e.id = ?")).bind(id.0).fetch_optional(&self.readers).await?;
+    async fn find_environment(&self, id: EnvironmentId) -> Result<Option<EnvironmentView>, StoreError> {
+        let row = sqlx::query(views!("WHERE e.id = $1")).bind(id.0).fetch_optional(&self.readers).await?;
         row.as_ref().map(view).transpose()
     }
 
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn find_environment_of(&self, at: &PullRequestRef) -> Result<Option<EnvironmentView>, StoreError> {
-        let row = sqlx::query(views!("WHERE e.repository = ? AND e.number = ?"))
+    async fn find_environment_of(&self, at: &PullRequestRef) -> Result<Option<EnvironmentView>, StoreError> {
+        let row = sqlx::query(views!("WHERE e.repository = $1 AND e.number = $2"))
             .bind(at.repository.to_string())
             .bind(number(at)?)
             .fetch_optional(&self.readers)
@@ -285,46 +277,37 @@ impl Store {
         row.as_ref().map(view).transpose()
     }
 
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn find_environment_by_namespace(
+    async fn find_environment_by_namespace(
         &self,
         namespace: &Namespace,
     ) -> Result<Option<EnvironmentView>, StoreError> {
-        let row =
-            sqlx::query(views!("WHERE e.namespace = ?")).bind(namespace.as_str()).fetch_optional(&self.readers).await?;
+        let row = sqlx::query(views!("WHERE e.namespace = $1"))
+            .bind(namespace.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
         row.as_ref().map(view).transpose()
     }
 
-    /// By the host of its URL, without a port.
-    ///
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn find_environment_by_host(&self, host: &str) -> Result<Option<EnvironmentView>, StoreError> {
-        let row = sqlx::query(views!("WHERE e.host = ?"))
+    async fn find_environment_by_host(&self, host: &str) -> Result<Option<EnvironmentView>, StoreError> {
+        let row = sqlx::query(views!("WHERE e.host = $1"))
             .bind(host.to_ascii_lowercase())
             .fetch_optional(&self.readers)
             .await?;
         row.as_ref().map(view).transpose()
     }
 
-    /// The newest failure snapshot of an environment, and the run it belongs to.
-    ///
-    /// # Errors
-    /// When the database cannot be used.
-    pub async fn find_snapshot(
-        &self,
-        environment: EnvironmentId,
-    ) -> Result<Option<(RunId, FailureSnapshot)>, StoreError> {
+    async fn find_snapshot(&self, environment: EnvironmentId) -> Result<Option<(RunId, FailureSnapshot)>, StoreError> {
         let row =
-            sqlx::query("SELECT run, content FROM snapshots WHERE environment = ? ORDER BY taken_at DESC LIMIT 1")
+            sqlx::query("SELECT run, content FROM snapshots WHERE environment = $1 ORDER BY taken_at DESC LIMIT 1")
                 .bind(environment.0)
                 .fetch_optional(&self.readers)
                 .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some((RunId(row.try_get("run")?), json(row.try_get("content")?)?)))
     }
+}
 
+impl Db {
     pub(super) async fn count_environments(&self) -> Result<Vec<(EnvironmentState, u64)>, StoreError> {
         let rows = sqlx::query(views!("")).fetch_all(&self.readers).await?;
         let mut counts: Vec<_> = EnvironmentState::ALL.into_iter().map(|state| (state, 0)).collect();
@@ -350,11 +333,11 @@ fn position(text: &str) -> Result<(i64, Uuid), StoreError> {
     })
 }
 
-fn environment(row: &SqliteRow) -> Result<Environment, StoreError> {
+fn environment(row: &Row) -> Result<Environment, StoreError> {
     read_environment(row, "id", "failure", "created_at")
 }
 
-fn view(row: &SqliteRow) -> Result<EnvironmentView, StoreError> {
+fn view(row: &Row) -> Result<EnvironmentView, StoreError> {
     let environment = read_environment(row, "environment_id", "diagnosis", "made_at")?;
     let newest_run = match row.try_get::<Option<i64>, _>("seq")? {
         Some(_) => Some(summary(row)?),
@@ -376,7 +359,7 @@ fn view(row: &SqliteRow) -> Result<EnvironmentView, StoreError> {
     Ok(EnvironmentView { environment, state, newest_run })
 }
 
-fn read_environment(row: &SqliteRow, id: &str, failure: &str, created_at: &str) -> Result<Environment, StoreError> {
+fn read_environment(row: &Row, id: &str, failure: &str, created_at: &str) -> Result<Environment, StoreError> {
     let live_sha: Option<String> = row.try_get("live_sha")?;
     Ok(Environment {
         id: EnvironmentId(row.try_get(id)?),

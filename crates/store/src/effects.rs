@@ -1,0 +1,39 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use seatrial_engine::{Bell, RunEvent};
+
+use crate::error::StoreError;
+
+/// A write in progress on its transaction's connection.
+pub(crate) type Writing<'c, T> = Pin<Box<dyn Future<Output = Result<(T, Effects), StoreError>> + Send + 'c>>;
+
+/// What the process is told once the write is safe on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) events: Vec<RunEvent>,
+    /// A run may be ready to be claimed.
+    pub(crate) ring: bool,
+}
+
+impl Effects {
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.events.extend(other.events);
+        self.ring |= other.ring;
+        self
+    }
+
+    /// Tells this process.
+    pub(crate) fn publish(self, bell: &Bell) {
+        for event in self.events {
+            bell.publish(event);
+        }
+        if self.ring {
+            bell.ring();
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Many runs in one statement.
+
+use seatrial_engine::{Entry, FinishedAttempt, NewRun, RunId};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::db::Connection;
+use super::record::Columns;
+use super::rows::{millis, to_json};
+use crate::error::StoreError;
+
+/// A run that an entry was written to.
+pub(crate) struct Moved {
+    pub(crate) run: RunId,
+    pub(crate) key: Option<String>,
+}
+
+/// Attempts as columns.
+#[derive(Default)]
+struct Attempts {
+    scopes: Vec<String>,
+    names: Vec<String>,
+    occurrences: Vec<i64>,
+    attempts: Vec<i64>,
+    positions: Vec<i64>,
+    started: Vec<i64>,
+    finished: Vec<i64>,
+    outcomes: Vec<String>,
+    outputs: Vec<Option<String>>,
+    failures: Vec<Option<String>>,
+    retries: Vec<Option<i64>>,
+}
+
+impl Attempts {
+    fn push(&mut self, attempt: &FinishedAttempt) -> Result<(), StoreError> {
+        self.scopes.push(attempt.key.scope.clone());
+        self.names.push(attempt.key.name.clone());
+        self.occurrences.push(i64::from(attempt.key.occurrence));
+        self.attempts.push(i64::from(attempt.attempt));
+        self.positions.push(i64::from(attempt.position));
+        self.started.push(millis(attempt.started_at));
+        self.finished.push(millis(attempt.finished_at));
+        self.outcomes.push(attempt.outcome.as_str().to_owned());
+        self.outputs.push(attempt.output.as_ref().map(to_json).transpose()?);
+        self.failures.push(attempt.failure.as_ref().map(to_json).transpose()?);
+        self.retries.push(attempt.retry_at.map(millis));
+        Ok(())
+    }
+}
+
+/// The fence check, the lease renewal, the steps in progress, the transition and the attempts that
+/// have ended: one statement for any number of runs.
+const WRITE: &str = "
+    WITH e AS (
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
+                             $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[])
+            AS e (run, epoch, state, lease_until, open, wake_at, signals_seen, wait_reason, output, failure,
+                  cancel_reason, finished_at, at)),
+    moved AS (
+        UPDATE runs r SET state = e.state, lease_until = e.lease_until, open = e.open,
+            wake_at = CASE WHEN e.signals_seen < r.signalled THEN e.at ELSE e.wake_at END,
+            awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
+            failure = e.failure, cancel_reason = coalesce(e.cancel_reason, r.cancel_reason), finished_at = e.finished_at
+        FROM e WHERE r.id = e.run AND r.epoch = e.epoch AND r.state = 'running'
+        RETURNING r.seq, r.id, r.key),
+    kept AS (
+        INSERT INTO attempts (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome, output,
+                              failure, retry_at)
+        SELECT m.seq, a.scope, a.name, a.occurrence, a.attempt, a.position, a.started_at, a.finished_at, a.outcome,
+               a.output, a.failure, a.retry_at
+        FROM unnest($14::uuid[], $15::text[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
+                    $21::bigint[], $22::text[], $23::text[], $24::text[], $25::bigint[])
+            AS a (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome, output, failure,
+                  retry_at)
+        JOIN moved m ON m.id = a.run
+        ON CONFLICT DO NOTHING)
+    SELECT id, key FROM moved";
+
+/// Writes entries of different runs; those that are not answered have lost their lease.
+pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry]) -> Result<Vec<Moved>, StoreError> {
+    let columns = entries.iter().map(|entry| Columns::of(entry)).collect::<Result<Vec<_>, _>>()?;
+    let mut attempts = Attempts::default();
+    let mut runs_of_attempts: Vec<Uuid> = Vec::new();
+    for entry in entries {
+        for attempt in &entry.finished {
+            runs_of_attempts.push(entry.run.0);
+            attempts.push(attempt)?;
+        }
+    }
+    let rows = sqlx::query(WRITE)
+        .bind(entries.iter().map(|entry| entry.run.0).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.epoch.0).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.state).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.lease_until).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.open.as_str()).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.wake_at).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.signals_seen).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.wait_reason.as_deref()).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.output.as_deref()).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.failure.as_deref()).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.cancel_reason.as_deref()).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.finished_at).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.at).collect::<Vec<_>>())
+        .bind(runs_of_attempts)
+        .bind(attempts.scopes)
+        .bind(attempts.names)
+        .bind(attempts.occurrences)
+        .bind(attempts.attempts)
+        .bind(attempts.positions)
+        .bind(attempts.started)
+        .bind(attempts.finished)
+        .bind(attempts.outcomes)
+        .bind(attempts.outputs)
+        .bind(attempts.failures)
+        .bind(attempts.retries)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| Ok(Moved { run: RunId(row.try_get("id")?), key: row.try_get("key")? })).collect()
+}
+
+/// Writes attempts that have ended. One that is there already was written by the same write,
+/// whose answer was lost.
+pub(super) async fn insert_attempts(
+    connection: &mut Connection,
+    attempts: &[(i64, &FinishedAttempt)],
+) -> Result<(), StoreError> {
+    let mut columns = Attempts::default();
+    for (_, attempt) in attempts {
+        columns.push(attempt)?;
+    }
+    sqlx::query(
+        "INSERT INTO attempts (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome, output,
+                               failure, retry_at)
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
+                              $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bigint[])
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(attempts.iter().map(|(run, _)| *run).collect::<Vec<_>>())
+    .bind(columns.scopes)
+    .bind(columns.names)
+    .bind(columns.occurrences)
+    .bind(columns.attempts)
+    .bind(columns.positions)
+    .bind(columns.started)
+    .bind(columns.finished)
+    .bind(columns.outcomes)
+    .bind(columns.outputs)
+    .bind(columns.failures)
+    .bind(columns.retries)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Starts runs that concern no other: without key, deduplication id, group and parent. One that is
+/// there already was started by the same call, whose answer was lost.
+pub(super) async fn insert_runs(connection: &mut Connection, runs: &[&NewRun], now: i64) -> Result<(), StoreError> {
+    let inputs = runs.iter().map(|run| to_json(&run.input)).collect::<Result<Vec<_>, _>>()?;
+    sqlx::query(
+        "INSERT INTO runs (id, workflow, version, state, input, priority, trace, created_at)
+         SELECT id, workflow, version, 'queued', input, priority, trace, $7
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
+             AS r (id, workflow, version, input, priority, trace)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(runs.iter().map(|run| run.id.0).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.workflow.as_str()).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| i64::from(run.version)).collect::<Vec<_>>())
+    .bind(inputs)
+    .bind(runs.iter().map(|run| i64::from(run.priority)).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.trace.as_deref()).collect::<Vec<_>>())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

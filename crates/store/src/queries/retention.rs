@@ -1,0 +1,41 @@
+//! Deleting finished runs.
+
+use chrono::{DateTime, Utc};
+use seatrial_engine::Retention;
+
+use super::db::Connection;
+use super::rows::millis;
+use crate::effects::Effects;
+use crate::error::StoreError;
+
+/// The oldest finished runs beyond the retention. Kept are those whose parent or child has not
+/// ended, and the newest run of an environment: its state is read from it.
+const PRUNE: &str = "
+    DELETE FROM runs WHERE seq IN (
+        SELECT r.seq FROM runs r
+        WHERE r.state IN ('succeeded', 'failed', 'cancelled')
+          AND (r.finished_at < $1 OR r.seq <= coalesce((
+                  SELECT n.seq FROM runs n WHERE n.state IN ('succeeded', 'failed', 'cancelled')
+                  ORDER BY n.seq DESC LIMIT 1 OFFSET $2), 0))
+          AND NOT EXISTS (SELECT 1 FROM runs p WHERE p.id = r.parent AND p.state IN ('queued', 'running', 'waiting'))
+          AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent = r.id AND c.state IN ('queued', 'running', 'waiting'))
+          AND (r.key IS NULL OR r.seq < (SELECT max(k.seq) FROM runs k WHERE k.key = r.key)
+               OR NOT EXISTS (SELECT 1 FROM environments e WHERE e.repository || '#' || e.number = r.key))
+        ORDER BY r.seq LIMIT $3)";
+
+pub(super) async fn prune(
+    connection: &mut Connection,
+    retention: &Retention,
+    now: DateTime<Utc>,
+    limit: u32,
+) -> Result<(u64, Effects), StoreError> {
+    let age = chrono::TimeDelta::from_std(retention.age).unwrap_or(chrono::TimeDelta::MAX);
+    let pruned = sqlx::query(PRUNE)
+        .bind(now.checked_sub_signed(age).map_or(i64::MIN, millis))
+        .bind(i64::from(retention.runs))
+        .bind(i64::from(limit))
+        .execute(connection)
+        .await?
+        .rows_affected();
+    Ok((pruned, Effects::none()))
+}

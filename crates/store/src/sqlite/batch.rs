@@ -1,0 +1,144 @@
+//! Many runs in one statement.
+
+use std::collections::HashMap;
+
+use seatrial_engine::{Entry, FinishedAttempt, NewRun, RunId};
+use sqlx::{QueryBuilder, Row as _, Sqlite};
+
+use super::db::Connection;
+use super::record::Columns;
+use super::rows::{millis, to_json};
+use crate::error::StoreError;
+
+/// A run that an entry was written to.
+pub(crate) struct Moved {
+    pub(crate) run: RunId,
+    pub(crate) key: Option<String>,
+}
+
+/// Rows in one statement: few different sizes, so that few statements are prepared.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
+
+/// Cuts `rows` into pieces of those sizes.
+fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
+        let (piece, rest) = rows.split_at(size);
+        rows = rest;
+        Some(piece)
+    })
+}
+
+/// Writes entries of different runs; those that are not answered have lost their lease. The fence
+/// check, the lease renewal, the steps in progress and the transition are one statement, the
+/// attempts that have ended another.
+pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry]) -> Result<Vec<Moved>, StoreError> {
+    let mut moved = Vec::with_capacity(entries.len());
+    let mut numbers = HashMap::with_capacity(entries.len());
+    for piece in pieces(entries) {
+        let columns = piece.iter().map(|entry| Columns::of(entry)).collect::<Result<Vec<_>, _>>()?;
+        let mut update: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "WITH e (run, epoch, state, lease_until, open, wake_at, signals_seen, wait_reason, output, failure,
+                     cancel_reason, finished_at, at) AS (",
+        );
+        update.push_values(piece.iter().zip(columns), |mut row, (entry, columns)| {
+            row.push_bind(entry.run.0)
+                .push_bind(entry.epoch.0)
+                .push_bind(columns.state)
+                .push_bind(columns.lease_until)
+                .push_bind(columns.open)
+                .push_bind(columns.wake_at)
+                .push_bind(columns.signals_seen)
+                .push_bind(columns.wait_reason)
+                .push_bind(columns.output)
+                .push_bind(columns.failure)
+                .push_bind(columns.cancel_reason)
+                .push_bind(columns.finished_at)
+                .push_bind(columns.at);
+        });
+        update.push(
+            ") UPDATE runs SET state = e.state, lease_until = e.lease_until, open = e.open,
+                wake_at = CASE WHEN e.signals_seen < signalled THEN e.at ELSE e.wake_at END,
+                awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
+                failure = e.failure, cancel_reason = coalesce(e.cancel_reason, runs.cancel_reason),
+                finished_at = e.finished_at
+             FROM e WHERE runs.id = e.run AND runs.epoch = e.epoch AND runs.state = 'running'
+             RETURNING seq, id, key",
+        );
+        for row in update.build().fetch_all(&mut *connection).await? {
+            let run = RunId(row.try_get("id")?);
+            numbers.insert(run, row.try_get::<i64, _>("seq")?);
+            moved.push(Moved { run, key: row.try_get("key")? });
+        }
+    }
+    let attempts: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| numbers.get(&entry.run).map(|seq| entry.finished.iter().map(move |a| (*seq, a))))
+        .flatten()
+        .collect();
+    insert_attempts(connection, &attempts).await?;
+    Ok(moved)
+}
+
+/// Writes attempts that have ended. One that is there already was written by the same write,
+/// whose answer was lost.
+pub(super) async fn insert_attempts(
+    connection: &mut Connection,
+    attempts: &[(i64, &FinishedAttempt)],
+) -> Result<(), StoreError> {
+    for piece in pieces(attempts) {
+        let texts = piece
+            .iter()
+            .map(|(_, attempt)| {
+                Ok((
+                    attempt.output.as_ref().map(to_json).transpose()?,
+                    attempt.failure.as_ref().map(to_json).transpose()?,
+                ))
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let mut insert: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "INSERT INTO attempts (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome,
+                                   output, failure, retry_at) ",
+        );
+        insert.push_values(piece.iter().zip(texts), |mut row, ((run, attempt), (output, failure))| {
+            row.push_bind(*run)
+                .push_bind(&attempt.key.scope)
+                .push_bind(&attempt.key.name)
+                .push_bind(i64::from(attempt.key.occurrence))
+                .push_bind(i64::from(attempt.attempt))
+                .push_bind(i64::from(attempt.position))
+                .push_bind(millis(attempt.started_at))
+                .push_bind(millis(attempt.finished_at))
+                .push_bind(attempt.outcome.as_str())
+                .push_bind(output)
+                .push_bind(failure)
+                .push_bind(attempt.retry_at.map(millis));
+        });
+        insert.push(" ON CONFLICT DO NOTHING");
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Starts runs that concern no other: without key, deduplication id, group and parent. One that is
+/// there already was started by the same call, whose answer was lost.
+pub(super) async fn insert_runs(connection: &mut Connection, runs: &[&NewRun], now: i64) -> Result<(), StoreError> {
+    for piece in pieces(runs) {
+        let inputs = piece.iter().map(|run| to_json(&run.input)).collect::<Result<Vec<_>, _>>()?;
+        let mut insert: QueryBuilder<Sqlite> =
+            QueryBuilder::new("INSERT INTO runs (id, workflow, version, state, input, priority, trace, created_at) ");
+        insert.push_values(piece.iter().zip(inputs), |mut row, (run, input)| {
+            row.push_bind(run.id.0)
+                .push_bind(&run.workflow)
+                .push_bind(i64::from(run.version))
+                .push("'queued'")
+                .push_bind(input)
+                .push_bind(i64::from(run.priority))
+                .push_bind(&run.trace)
+                .push_bind(now);
+        });
+        insert.push(" ON CONFLICT DO NOTHING");
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
