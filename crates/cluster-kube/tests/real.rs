@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -77,25 +78,31 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// One process at a time, as the end-to-end tests do it and by the same lock: Helm refuses whoever
+/// comes while another one installs.
 async fn install_chart(kubeconfig: &Path, helm: &Path) {
-    // Tests of other crates may install it at the same time; Helm refuses the second.
-    let mut said = String::new();
-    for _ in 0..10 {
-        let output = Command::new(helm)
-            .args(["upgrade", "--install", "seatrial"])
-            .arg(root().join("charts/seatrial"))
-            .args(["--namespace", "seatrial", "--create-namespace", "--set", "server.enabled=false", "--kubeconfig"])
-            .arg(kubeconfig)
-            .output()
-            .await
-            .unwrap();
-        if output.status.success() {
-            return;
-        }
-        said = String::from_utf8_lossy(&output.stderr).into_owned();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    panic!("charts/seatrial cannot be installed: {said}");
+    let lock = std::env::temp_dir().join("seatrial-tests-account.lock");
+    let _lock = tokio::task::spawn_blocking(move || {
+        let file = File::create(lock)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    })
+    .await
+    .unwrap()
+    .unwrap();
+    let output = Command::new(helm)
+        .args(["upgrade", "--install", "seatrial"])
+        .arg(root().join("charts/seatrial"))
+        .args(["--namespace", "seatrial", "--create-namespace", "--set", "server.enabled=false", "--kubeconfig"])
+        .arg(kubeconfig)
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "charts/seatrial cannot be installed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 async fn write_own_kubeconfig(admin: &Client, kubeconfig: &Path, own: &Path) {
