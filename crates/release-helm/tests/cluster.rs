@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use k8s_openapi::api::batch::v1::Job;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Config};
 use seatrial_preview::ports::Releases;
 use seatrial_preview::release::{ChartSource, ReleaseSpec};
 use seatrial_preview::{ErrorKind, Namespace};
@@ -16,6 +20,8 @@ use seatrial_release_helm::{HelmConfig, HelmReleases};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+/// How long a thing that must come is waited for before the test fails.
+const LIMIT: Duration = Duration::from_secs(30);
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A namespace of its own on the named cluster, deleted in the end.
@@ -61,6 +67,19 @@ impl Place {
         let output = self.command(&["history", release, "-o", "json"]).stdout(Stdio::piped()).output().unwrap();
         let history: Value = serde_json::from_slice(&output.stdout).ok()?;
         Some(history.as_array()?.last()?["status"].as_str()?.to_owned())
+    }
+
+    async fn client(&self) -> Client {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let file = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        Client::try_from(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap()).unwrap()
+    }
+
+    /// Waits until the Job of [`HOOK`] is there.
+    async fn hook_started(&self) {
+        let jobs: Api<Job> = Api::namespaced(self.client().await, self.namespace.as_str());
+        let there = await_condition(jobs, "migrate", |job: Option<&Job>| job.is_some());
+        tokio::time::timeout(LIMIT, there).await.expect("the hook's Job never came").unwrap();
     }
 
     fn folder(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
@@ -198,7 +217,7 @@ fn kill_in_the_middle(place: &Place, expected: &str) {
         .unwrap();
     let begun = Instant::now();
     while place.status("shop").as_deref() != Some(expected) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never became {expected}");
+        assert!(begun.elapsed() < LIMIT, "never became {expected}");
         std::thread::sleep(Duration::from_millis(50));
     }
     child.kill().unwrap();
@@ -237,12 +256,11 @@ async fn an_install_that_is_dropped_leaves_nothing_to_recover() {
     {
         let (namespace, access) = (place.namespace.clone(), place.access());
         let install = releases.install(&namespace, &access, &hanging, Some(source.clone()));
+        // Helm writes the release once more as it starts the hook, then makes the Job: from then on
+        // it does nothing but wait for it.
         let pending = async {
-            while place.status("shop").as_deref() != Some("pending-install") {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            // Until helm waits for the hook: as it starts it, it writes the release once more.
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            place.hook_started().await;
+            assert_eq!(place.status("shop").as_deref(), Some("pending-install"));
         };
         tokio::select! {
             result = install => panic!("it does not hang: {result:?}"),
