@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
+use kube::api::DeleteParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config};
@@ -95,12 +97,17 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = self.command(&["uninstall", "seed"]).status();
-        let _ = Command::new("kubectl")
-            .args(["delete", "namespace", self.namespace.as_str(), "--wait=false", "--kubeconfig"])
-            .arg(&self.kubeconfig)
-            .stdout(Stdio::null())
-            .status();
+        let delete = async {
+            let namespaces: Api<KubeNamespace> = Api::all(self.client().await);
+            namespaces.delete(self.namespace.as_str(), &DeleteParams::default()).await
+        };
+        // The test's own runtime cannot be waited for here.
+        let deleted = std::thread::scope(|scope| {
+            scope.spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(delete).map(|_| ())).join()
+        });
+        if !matches!(deleted, Ok(Ok(()))) {
+            eprintln!("the namespace {} is left behind: {deleted:?}", self.namespace);
+        }
     }
 }
 
