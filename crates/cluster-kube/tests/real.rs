@@ -1,8 +1,9 @@
 //! The adapter on a real cluster, as Seatrial's own account and with nothing but its rights.
 //!
-//! Runs only against a cluster that is named: `SEATRIAL_TEST_KUBECONFIG` (an administrator's) and
-//! `SEATRIAL_TEST_HELM` (the program), with the sample application's image in the cluster's
-//! registry. It installs `charts/seatrial` there.
+//! Runs only against a cluster that is named: `SEATRIAL_TEST_KUBECONFIG` (an administrator's),
+//! `SEATRIAL_TEST_CONTEXT` where that is not its current context, and `SEATRIAL_TEST_HELM` (the
+//! program), with the sample application's image in the cluster's registry. It installs
+//! `charts/seatrial` there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -54,12 +55,18 @@ async fn world() -> Option<World> {
         return None;
     };
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (kubeconfig, helm) = (PathBuf::from(kubeconfig), PathBuf::from(helm));
+    let (folder, helm) = (tempfile::tempdir().unwrap(), PathBuf::from(helm));
+    let mut file = Kubeconfig::read_from(kubeconfig).unwrap();
+    // Whoever reads the copy finds no other current context than the one that was named.
+    if let Some(context) = std::env::var("SEATRIAL_TEST_CONTEXT").ok().filter(|context| !context.is_empty()) {
+        file.current_context = Some(context);
+    }
+    let kubeconfig = folder.path().join("admin.json");
+    std::fs::write(&kubeconfig, serde_json::to_vec(&file).unwrap()).unwrap();
     let admin = client(&kubeconfig).await;
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     INSTALLED.get_or_init(|| install_chart(&kubeconfig, &helm)).await;
 
-    let folder = tempfile::tempdir().unwrap();
     let own = folder.path().join("seatrial.yaml");
     write_own_kubeconfig(&admin, &kubeconfig, &own).await;
     let seatrial = client(&own).await;

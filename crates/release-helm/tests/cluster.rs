@@ -1,5 +1,6 @@
 //! Against a real cluster and a real helm. Both are named, never found: set
-//! `SEATRIAL_TEST_KUBECONFIG` and `SEATRIAL_TEST_HELM`. Without them these tests do nothing.
+//! `SEATRIAL_TEST_KUBECONFIG` (and `SEATRIAL_TEST_CONTEXT`) and `SEATRIAL_TEST_HELM`. Without them
+//! these tests do nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -37,9 +38,16 @@ struct Place {
 impl Place {
     fn new(name: &str) -> Option<Self> {
         let helm = PathBuf::from(std::env::var_os("SEATRIAL_TEST_HELM")?);
-        let kubeconfig = PathBuf::from(std::env::var_os("SEATRIAL_TEST_KUBECONFIG")?);
+        let mut file = Kubeconfig::read_from(std::env::var_os("SEATRIAL_TEST_KUBECONFIG")?).unwrap();
+        // Whoever reads the copy finds no other current context than the one that was named.
+        if let Some(context) = std::env::var("SEATRIAL_TEST_CONTEXT").ok().filter(|context| !context.is_empty()) {
+            file.current_context = Some(context);
+        }
+        let work = tempfile::tempdir().unwrap();
+        let kubeconfig = work.path().join("admin.json");
+        std::fs::write(&kubeconfig, serde_json::to_vec(&file).unwrap()).unwrap();
         let namespace = format!("pr-helm-{name}-{}", std::process::id()).parse().unwrap();
-        let place = Self { helm, kubeconfig, namespace, work: tempfile::tempdir().unwrap() };
+        let place = Self { helm, kubeconfig, namespace, work };
         // helm makes the namespace, so that these tests need no other client.
         let seed = place.folder("seed", &[("Chart.yaml", "apiVersion: v2\nname: seed\nversion: 1.0.0\n")]);
         assert!(place.run(&["install", "seed", seed.to_str().unwrap(), "--create-namespace"]));
@@ -312,16 +320,11 @@ async fn failures_name_their_culprit() {
     assert_eq!(place.status("shop").as_deref(), Some("failed"));
     assert!(releases.uninstall(&place.namespace, &place.access(), "shop").await.unwrap());
 
-    let nowhere = place.access();
-    let nowhere: SecretString = {
-        use secrecy::ExposeSecret;
-        let lines = nowhere.expose_secret().lines();
-        lines
-            .map(|line| if line.trim_start().starts_with("server:") { "    server: https://127.0.0.1:1" } else { line })
-            .collect::<Vec<_>>()
-            .join("\n")
-            .into()
-    };
+    let mut nowhere: Value = serde_json::from_slice(&std::fs::read(&place.kubeconfig).unwrap()).unwrap();
+    for cluster in nowhere["clusters"].as_array_mut().unwrap() {
+        cluster["cluster"]["server"] = "https://127.0.0.1:1".into();
+    }
+    let nowhere = SecretString::from(nowhere.to_string());
     let error = releases.uninstall(&place.namespace, &nowhere, "shop").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient, "{error}");
 }
