@@ -22,7 +22,7 @@ pub enum Command {
     Serve,
     /// Bring the database's tables up to date and end. `serve` does this by itself.
     Migrate,
-    /// Check database, Helm, Kubernetes and the settings for GitHub, and say what to do about what
-    /// is wrong.
+    /// Check database, Helm, Kubernetes, GitHub and the settings, and say what to do about what is
+    /// wrong.
     Doctor,
 }

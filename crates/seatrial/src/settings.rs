@@ -97,7 +97,7 @@ mod defaults {
         SocketAddr::from(([127, 0, 0, 1], 8081))
     }
     pub fn preview_url() -> String {
-        "http://pr-{number}-{repo}.localhost:8081".to_owned()
+        super::DEFAULT_PREVIEW_URL.to_owned()
     }
     pub fn github_api_url() -> Url {
         Url::parse("https://api.github.com").expect("a constant that is a URL")
@@ -118,6 +118,9 @@ mod defaults {
         "info".to_owned()
     }
 }
+
+/// For the gateway at its default address.
+pub const DEFAULT_PREVIEW_URL: &str = "http://pr-{number}-{repo}.localhost:8081";
 
 const PREFIX: &str = "SEATRIAL_";
 /// Variables with the prefix that are not settings of the program: the arguments' own, and those

@@ -20,15 +20,18 @@ pub fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_| anyhow!("another TLS provider was installed first; this is a mistake in the program"))
 }
 
-pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
-    let preview_url = UrlTemplate::parse(&settings.preview_url)
-        .with_context(|| format!("{} cannot be used", settings.name("preview_url")))?;
+pub fn preview_url(settings: &Settings) -> anyhow::Result<UrlTemplate> {
+    UrlTemplate::parse(&settings.preview_url)
+        .with_context(|| format!("{} cannot be used", settings.name("preview_url")))
+}
+
+pub async fn open_store(settings: &Settings, preview_url: UrlTemplate) -> anyhow::Result<Store> {
     let options = StoreOptions { url: settings.database_url.clone(), preview_url, clock: Arc::new(SystemClock) };
     Store::open(options).await.context("the database cannot be opened")
 }
 
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    open_store(settings).await?;
+    open_store(settings, preview_url(settings)?).await?;
     println!("The tables of {} are up to date.", settings.database_url);
     Ok(())
 }
