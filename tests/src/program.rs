@@ -50,13 +50,16 @@ impl Program {
         };
         let (port, gateway_port) = (pick(parts.port)?, pick(parts.gateway_port)?);
         let text = |path: &Path| path.display().to_string();
+        // Named, so that no file of the folder that tests run in is read.
+        let config = parts.folder.join("seatrial.toml");
+        std::fs::write(&config, "")?;
         let settings = [
             ("HOME", text(parts.folder)),
             ("TMPDIR", text(parts.folder)),
             ("PATH", std::env::var("PATH").unwrap_or_default()),
             ("KUBECONFIG", text(parts.kubeconfig)),
             ("RUST_BACKTRACE", "1".to_owned()),
-            ("SEATRIAL_CONFIG", text(&parts.folder.join("seatrial.toml"))),
+            ("SEATRIAL_CONFIG", text(&config)),
             ("SEATRIAL_DATABASE_URL", format!("sqlite://{}", text(&parts.folder.join("seatrial.db")))),
             ("SEATRIAL_WORK_DIR", text(&parts.folder.join("work"))),
             ("SEATRIAL_LISTEN", format!("127.0.0.1:{port}")),

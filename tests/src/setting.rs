@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 /// Where the parts are that tests cannot make themselves.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// An administrator's kubeconfig of the cluster that was named for tests. The one of the
-    /// environment (`KUBECONFIG`) is never used.
+    /// An administrator's kubeconfig of the cluster that was named for tests. `KUBECONFIG`
+    /// is not read here.
     pub kubeconfig: PathBuf,
     pub context: Option<String>,
     pub helm: PathBuf,

@@ -1,11 +1,13 @@
 //! The adapter on a real cluster, as Seatrial's own account and with nothing but its rights.
 //!
-//! Runs only against a cluster that is named: `SEATRIAL_TEST_KUBECONFIG` (an administrator's) and
-//! `SEATRIAL_TEST_HELM` (the program), with the sample application's image in the cluster's
-//! registry. It installs `charts/seatrial` there.
+//! Runs only against a cluster that is named: `SEATRIAL_TEST_KUBECONFIG` (an administrator's),
+//! `SEATRIAL_TEST_CONTEXT` where that is not its current context, and `SEATRIAL_TEST_HELM` (the
+//! program), with the sample application's image in the cluster's registry. It installs
+//! `charts/seatrial` there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -53,12 +55,18 @@ async fn world() -> Option<World> {
         return None;
     };
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (kubeconfig, helm) = (PathBuf::from(kubeconfig), PathBuf::from(helm));
+    let (folder, helm) = (tempfile::tempdir().unwrap(), PathBuf::from(helm));
+    let mut file = Kubeconfig::read_from(kubeconfig).unwrap();
+    // Whoever reads the copy finds no other current context than the one that was named.
+    if let Some(context) = std::env::var("SEATRIAL_TEST_CONTEXT").ok().filter(|context| !context.is_empty()) {
+        file.current_context = Some(context);
+    }
+    let kubeconfig = folder.path().join("admin.json");
+    std::fs::write(&kubeconfig, serde_json::to_vec(&file).unwrap()).unwrap();
     let admin = client(&kubeconfig).await;
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     INSTALLED.get_or_init(|| install_chart(&kubeconfig, &helm)).await;
 
-    let folder = tempfile::tempdir().unwrap();
     let own = folder.path().join("seatrial.yaml");
     write_own_kubeconfig(&admin, &kubeconfig, &own).await;
     let seatrial = client(&own).await;
@@ -77,25 +85,31 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// One process at a time, as the end-to-end tests do it and by the same lock: Helm refuses whoever
+/// comes while another one installs.
 async fn install_chart(kubeconfig: &Path, helm: &Path) {
-    // Tests of other crates may install it at the same time; Helm refuses the second.
-    let mut said = String::new();
-    for _ in 0..10 {
-        let output = Command::new(helm)
-            .args(["upgrade", "--install", "seatrial"])
-            .arg(root().join("charts/seatrial"))
-            .args(["--namespace", "seatrial", "--create-namespace", "--set", "server.enabled=false", "--kubeconfig"])
-            .arg(kubeconfig)
-            .output()
-            .await
-            .unwrap();
-        if output.status.success() {
-            return;
-        }
-        said = String::from_utf8_lossy(&output.stderr).into_owned();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    panic!("charts/seatrial cannot be installed: {said}");
+    let lock = std::env::temp_dir().join("seatrial-tests-account.lock");
+    let _lock = tokio::task::spawn_blocking(move || {
+        let file = File::create(lock)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    })
+    .await
+    .unwrap()
+    .unwrap();
+    let output = Command::new(helm)
+        .args(["upgrade", "--install", "seatrial"])
+        .arg(root().join("charts/seatrial"))
+        .args(["--namespace", "seatrial", "--create-namespace", "--set", "server.enabled=false", "--kubeconfig"])
+        .arg(kubeconfig)
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "charts/seatrial cannot be installed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 async fn write_own_kubeconfig(admin: &Client, kubeconfig: &Path, own: &Path) {

@@ -49,6 +49,11 @@ impl GithubForge {
         Ok(Self { client: Client::new(config.api_url, access) })
     }
 
+    /// Asks GitHub, once, whose the credentials are: the login under which comments appear.
+    pub async fn load_login(&self) -> Result<&str> {
+        self.client.login().await
+    }
+
     /// What GitHub last said about our use of its API; `None` before the first answer.
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.client.rate_limit()

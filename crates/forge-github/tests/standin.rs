@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
 use seatrial_github_standin::{
-    Action, Author, Control, DEFAULT_TOKEN, Fault, NewPull, NewRepository, Options, PullView, Standin, files,
+    Action, Author, Control, DEFAULT_LOGIN, DEFAULT_TOKEN, Fault, NewPull, NewRepository, Options, PullView, Standin,
+    files,
 };
 use seatrial_preview::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus, Forge, NewDeployment};
 use seatrial_preview::pull_request::PullRequestState;
@@ -227,6 +228,23 @@ async fn limits_and_outages_are_transient_and_say_how_long() {
     let forge = GithubForge::new(GithubConfig { api_url: url.parse().unwrap(), auth }).unwrap();
     let error = forge.load_pull_request(&world.at).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+}
+
+#[tokio::test]
+async fn credentials_say_whose_they_are() {
+    let (private, public) = key_pair();
+    let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
+    let forge = world.forge();
+    assert_eq!(forge.rate_limit(), None, "nothing was asked yet");
+    assert_eq!(forge.load_login().await.unwrap(), DEFAULT_LOGIN);
+    let limit = forge.rate_limit().unwrap();
+    assert_eq!((limit.limit, limit.remaining), (5000, 4999));
+
+    let app = |id| world.forge_as(Auth::App { id, private_key_pem: private.as_str().into() });
+    assert_eq!(app(4242).load_login().await.unwrap(), "seatrial[bot]");
+    let error = app(4711).load_login().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Forbidden, "{error}");
+    assert!(error.message.contains("the App's id and private key belong together"), "{error}");
 }
 
 #[tokio::test]

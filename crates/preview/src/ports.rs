@@ -145,7 +145,7 @@ pub struct LogQuery {
 /// Helm.
 #[async_trait]
 pub trait Releases: Send + Sync + 'static {
-    /// The version of the program, or what to install.
+    /// The version of the program; `Invalid`, with what to install, when it is missing or too old.
     async fn version(&self) -> Result<String>;
 
     /// `helm upgrade --install` under `access` (a kubeconfig). A release found `pending-*` is

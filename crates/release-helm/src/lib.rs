@@ -14,6 +14,7 @@ mod releases;
 mod rendered;
 mod unpack;
 mod values;
+mod version;
 mod words;
 mod workspace;
 

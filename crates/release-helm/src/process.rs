@@ -78,7 +78,7 @@ async fn run_within(
     })
 }
 
-const INSTALL: &str =
+pub(crate) const INSTALL: &str =
     "install Helm 3.14 or newer (https://helm.sh/docs/intro/install/), or set SEATRIAL_HELM to where it is";
 
 /// The program's path. A name without a folder is looked for in our own `PATH`: helm's is another.

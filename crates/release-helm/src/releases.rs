@@ -22,6 +22,7 @@ use crate::mask::Mask;
 use crate::process::{self, Output};
 use crate::unpack::{Limits, unpack};
 use crate::values::{self, ValuesFile};
+use crate::version::Version;
 use crate::workspace::{Instance, Workspace};
 use crate::{builtin, rendered};
 
@@ -47,7 +48,7 @@ pub struct HelmReleases {
     program: PathBuf,
     instance: Arc<Instance>,
     turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-    version: OnceCell<String>,
+    version: OnceCell<Version>,
 }
 
 impl HelmReleases {
@@ -61,20 +62,13 @@ impl HelmReleases {
         })
     }
 
-    async fn helm_version(&self) -> Result<&str> {
+    async fn helm_version(&self) -> Result<&Version> {
         let find = || async {
             let workspace = Arc::new(Workspace::new(&self.instance, None).map_err(unwritable)?);
             let output = process::run(&self.program, &arguments(&["version", "--short"]), &workspace).await?;
-            let version = output.stdout.lines().map(str::trim).find(|line| line.starts_with('v'));
-            match version.filter(|_| output.status.success()) {
-                Some(version) => Ok(version.to_owned()),
-                None => Err(Error::invalid(format!(
-                    "{} does not answer as Helm does; set SEATRIAL_HELM to a Helm 3.14 or newer",
-                    self.program.display()
-                ))),
-            }
+            Version::read(&self.program, if output.status.success() { &output.stdout } else { "" })
         };
-        self.version.get_or_try_init(find).await.map(String::as_str)
+        self.version.get_or_try_init(find).await
     }
 
     /// Waits for the release's turn and makes a folder for the operation.
@@ -247,7 +241,7 @@ impl Session<'_> {
 #[async_trait]
 impl Releases for HelmReleases {
     async fn version(&self) -> Result<String> {
-        self.helm_version().await.map(str::to_owned)
+        self.helm_version().await.map(|version| version.text.clone())
     }
 
     async fn install(
@@ -257,7 +251,7 @@ impl Releases for HelmReleases {
         spec: &ReleaseSpec,
         source: Option<Bytes>,
     ) -> Result<Release> {
-        let major = major(self.helm_version().await?);
+        let major = self.helm_version().await?.major;
         let mut session = self.session(namespace, access, &spec.name).await?;
         let (chart, files) = session.prepare(spec, source).await?;
         let recovered = session.recover().await?;
@@ -342,11 +336,6 @@ fn check_name(release: &str) -> Result<()> {
     }
 }
 
-fn major(version: &str) -> u32 {
-    let digits: String = version.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(3)
-}
-
 fn arguments(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
@@ -367,10 +356,5 @@ mod tests {
         for name in ["", "-n", "--all", "a-", "A", "a.b", "a/b", "a b", &"x".repeat(54)] {
             assert!(check_name(name).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn versions() {
-        assert_eq!(["v4.1", "v4.1.4+g123", "v3.14.0+gabc", "v12"].map(major), [4, 4, 3, 12]);
     }
 }

@@ -1,5 +1,6 @@
 //! Against a real cluster and a real helm. Both are named, never found: set
-//! `SEATRIAL_TEST_KUBECONFIG` and `SEATRIAL_TEST_HELM`. Without them these tests do nothing.
+//! `SEATRIAL_TEST_KUBECONFIG` (and `SEATRIAL_TEST_CONTEXT`) and `SEATRIAL_TEST_HELM`. Without them
+//! these tests do nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -9,6 +10,12 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
+use kube::api::DeleteParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Config};
 use seatrial_preview::ports::Releases;
 use seatrial_preview::release::{ChartSource, ReleaseSpec};
 use seatrial_preview::{ErrorKind, Namespace};
@@ -16,6 +23,8 @@ use seatrial_release_helm::{HelmConfig, HelmReleases};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+/// How long a thing that must come is waited for before the test fails.
+const LIMIT: Duration = Duration::from_secs(30);
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A namespace of its own on the named cluster, deleted in the end.
@@ -29,9 +38,16 @@ struct Place {
 impl Place {
     fn new(name: &str) -> Option<Self> {
         let helm = PathBuf::from(std::env::var_os("SEATRIAL_TEST_HELM")?);
-        let kubeconfig = PathBuf::from(std::env::var_os("SEATRIAL_TEST_KUBECONFIG")?);
+        let mut file = Kubeconfig::read_from(std::env::var_os("SEATRIAL_TEST_KUBECONFIG")?).unwrap();
+        // Whoever reads the copy finds no other current context than the one that was named.
+        if let Some(context) = std::env::var("SEATRIAL_TEST_CONTEXT").ok().filter(|context| !context.is_empty()) {
+            file.current_context = Some(context);
+        }
+        let work = tempfile::tempdir().unwrap();
+        let kubeconfig = work.path().join("admin.json");
+        std::fs::write(&kubeconfig, serde_json::to_vec(&file).unwrap()).unwrap();
         let namespace = format!("pr-helm-{name}-{}", std::process::id()).parse().unwrap();
-        let place = Self { helm, kubeconfig, namespace, work: tempfile::tempdir().unwrap() };
+        let place = Self { helm, kubeconfig, namespace, work };
         // helm makes the namespace, so that these tests need no other client.
         let seed = place.folder("seed", &[("Chart.yaml", "apiVersion: v2\nname: seed\nversion: 1.0.0\n")]);
         assert!(place.run(&["install", "seed", seed.to_str().unwrap(), "--create-namespace"]));
@@ -63,6 +79,19 @@ impl Place {
         Some(history.as_array()?.last()?["status"].as_str()?.to_owned())
     }
 
+    async fn client(&self) -> Client {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let file = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        Client::try_from(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap()).unwrap()
+    }
+
+    /// Waits until the Job of [`HOOK`] is there.
+    async fn hook_started(&self) {
+        let jobs: Api<Job> = Api::namespaced(self.client().await, self.namespace.as_str());
+        let there = await_condition(jobs, "migrate", |job: Option<&Job>| job.is_some());
+        tokio::time::timeout(LIMIT, there).await.expect("the hook's Job never came").unwrap();
+    }
+
     fn folder(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
         let folder = self.work.path().join(name);
         for (name, text) in files {
@@ -76,12 +105,17 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = self.command(&["uninstall", "seed"]).status();
-        let _ = Command::new("kubectl")
-            .args(["delete", "namespace", self.namespace.as_str(), "--wait=false", "--kubeconfig"])
-            .arg(&self.kubeconfig)
-            .stdout(Stdio::null())
-            .status();
+        let delete = async {
+            let namespaces: Api<KubeNamespace> = Api::all(self.client().await);
+            namespaces.delete(self.namespace.as_str(), &DeleteParams::default()).await
+        };
+        // The test's own runtime cannot be waited for here.
+        let deleted = std::thread::scope(|scope| {
+            scope.spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(delete).map(|_| ())).join()
+        });
+        if !matches!(deleted, Ok(Ok(()))) {
+            eprintln!("the namespace {} is left behind: {deleted:?}", self.namespace);
+        }
     }
 }
 
@@ -198,7 +232,7 @@ fn kill_in_the_middle(place: &Place, expected: &str) {
         .unwrap();
     let begun = Instant::now();
     while place.status("shop").as_deref() != Some(expected) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never became {expected}");
+        assert!(begun.elapsed() < LIMIT, "never became {expected}");
         std::thread::sleep(Duration::from_millis(50));
     }
     child.kill().unwrap();
@@ -237,12 +271,11 @@ async fn an_install_that_is_dropped_leaves_nothing_to_recover() {
     {
         let (namespace, access) = (place.namespace.clone(), place.access());
         let install = releases.install(&namespace, &access, &hanging, Some(source.clone()));
+        // Helm writes the release once more as it starts the hook, then makes the Job: from then on
+        // it does nothing but wait for it.
         let pending = async {
-            while place.status("shop").as_deref() != Some("pending-install") {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            // Until helm waits for the hook: as it starts it, it writes the release once more.
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            place.hook_started().await;
+            assert_eq!(place.status("shop").as_deref(), Some("pending-install"));
         };
         tokio::select! {
             result = install => panic!("it does not hang: {result:?}"),
@@ -287,16 +320,11 @@ async fn failures_name_their_culprit() {
     assert_eq!(place.status("shop").as_deref(), Some("failed"));
     assert!(releases.uninstall(&place.namespace, &place.access(), "shop").await.unwrap());
 
-    let nowhere = place.access();
-    let nowhere: SecretString = {
-        use secrecy::ExposeSecret;
-        let lines = nowhere.expose_secret().lines();
-        lines
-            .map(|line| if line.trim_start().starts_with("server:") { "    server: https://127.0.0.1:1" } else { line })
-            .collect::<Vec<_>>()
-            .join("\n")
-            .into()
-    };
+    let mut nowhere: Value = serde_json::from_slice(&std::fs::read(&place.kubeconfig).unwrap()).unwrap();
+    for cluster in nowhere["clusters"].as_array_mut().unwrap() {
+        cluster["cluster"]["server"] = "https://127.0.0.1:1".into();
+    }
+    let nowhere = SecretString::from(nowhere.to_string());
     let error = releases.uninstall(&place.namespace, &nowhere, "shop").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient, "{error}");
 }

@@ -9,9 +9,9 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, about, long_about)]
 pub struct Arguments {
-    /// The settings file; it need not exist.
-    #[arg(long, env = "SEATRIAL_CONFIG", default_value = "seatrial.toml", global = true)]
-    pub config: PathBuf,
+    /// The settings file. Without it, seatrial.toml in the current folder is read if it is there.
+    #[arg(long, value_name = "FILE", env = "SEATRIAL_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -22,7 +22,7 @@ pub enum Command {
     Serve,
     /// Bring the database's tables up to date and end. `serve` does this by itself.
     Migrate,
-    /// Check database, Helm, Kubernetes and the settings for GitHub, and say what to do about what
-    /// is wrong.
+    /// Check database, Helm, Kubernetes, GitHub and the settings, and say what to do about what is
+    /// wrong.
     Doctor,
 }

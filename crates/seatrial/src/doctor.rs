@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use seatrial_forge_github::RateLimit;
+use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::ports::{Cluster, Releases};
 
-use crate::settings::Settings;
+use crate::settings::{DEFAULT_PREVIEW_URL, Settings};
 use crate::wiring;
 
 /// Looks at everything `serve` needs, without changing anything but the database's tables.
@@ -19,9 +21,10 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<ExitCode> {
         }
     };
     tell("database", database(settings).await);
+    tell("preview URL", wiring::preview_url(settings).map(|_| settings.preview_url.clone()));
     tell("helm", helm(settings).await);
     tell("kubernetes", kubernetes(settings).await);
-    tell("github", wiring::forge(settings).map(|_| format!("credentials for {} are set", settings.github_api_url)));
+    tell("github", github(settings).await);
     tell("webhook", settings.webhook_secret().map(|_| "its secret is set".to_owned()));
     tell(
         "access",
@@ -36,7 +39,9 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn database(settings: &Settings) -> anyhow::Result<String> {
-    wiring::open_store(settings).await?.ping().await?;
+    // A wrong preview URL has a line of its own, and says nothing of the database.
+    let preview_url = wiring::preview_url(settings).or_else(|_| UrlTemplate::parse(DEFAULT_PREVIEW_URL))?;
+    wiring::open_store(settings, preview_url).await?.ping().await?;
     Ok(format!("{} is open, its tables are up to date", settings.database_url))
 }
 
@@ -55,4 +60,15 @@ async fn kubernetes(settings: &Settings) -> anyhow::Result<String> {
         );
     }
     Ok(format!("{version}, with the rights of charts/seatrial"))
+}
+
+async fn github(settings: &Settings) -> anyhow::Result<String> {
+    let forge = wiring::forge(settings)?;
+    let login = forge.load_login().await.with_context(|| format!("asking {}", settings.github_api_url))?;
+    let mut found = format!("{} knows these credentials as {login}", settings.github_api_url);
+    if let Some(RateLimit { limit, remaining, resets_at }) = forge.rate_limit() {
+        let until = resets_at.format("%H:%M UTC");
+        found += &format!("; {remaining} of {limit} requests are left until {until}");
+    }
+    Ok(found)
 }

@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     wiring::install_crypto()?;
-    let settings = Settings::load(&arguments.config)?;
+    let settings = Settings::load(arguments.config.as_deref())?;
     logging::start(&settings)?;
     match arguments.command {
         Command::Serve => serve::serve(settings).await.map(|()| ExitCode::SUCCESS),

@@ -21,7 +21,7 @@ use crate::wiring;
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = wiring::open_store(&settings).await?;
+    let store = wiring::open_store(&settings, wiring::preview_url(&settings)?).await?;
     let cluster: Arc<dyn Cluster> = Arc::new(wiring::cluster(&settings).await?);
     let releases: Arc<dyn Releases> = Arc::new(wiring::releases(&settings)?);
     let world = World {

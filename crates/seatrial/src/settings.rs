@@ -1,13 +1,18 @@
 //! Settings: `seatrial.toml`, overridden by `SEATRIAL_*` environment variables.
 
+mod origins;
+
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
+use figment::value::Dict;
+use origins::Origins;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 /// What the program is told. Names are those of the environment variables without `SEATRIAL_`,
@@ -33,7 +38,8 @@ pub struct Settings {
     pub github_api_url: Url,
     pub github_webhook_secret: Option<SecretString>,
     pub github_token: Option<SecretString>,
-    pub github_app_id: Option<String>,
+    #[serde(default, deserialize_with = "number")]
+    pub github_app_id: Option<u64>,
     pub github_app_private_key: Option<SecretString>,
     pub github_app_private_key_file: Option<PathBuf>,
     /// An operator's token for first set-up and automation.
@@ -66,6 +72,8 @@ pub struct Settings {
     pub log: String,
     #[serde(default)]
     pub log_format: LogFormat,
+    #[serde(skip)]
+    origins: Origins,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -89,7 +97,7 @@ mod defaults {
         SocketAddr::from(([127, 0, 0, 1], 8081))
     }
     pub fn preview_url() -> String {
-        "http://pr-{number}-{repo}.localhost:8081".to_owned()
+        super::DEFAULT_PREVIEW_URL.to_owned()
     }
     pub fn github_api_url() -> Url {
         Url::parse("https://api.github.com").expect("a constant that is a URL")
@@ -111,49 +119,70 @@ mod defaults {
     }
 }
 
+/// For the gateway at its default address.
+pub const DEFAULT_PREVIEW_URL: &str = "http://pr-{number}-{repo}.localhost:8081";
+
 const PREFIX: &str = "SEATRIAL_";
 /// Variables with the prefix that are not settings of the program: the arguments' own, and those
 /// of the repository's tests.
 const OTHERS: [&str; 2] = ["SEATRIAL_CONFIG", "SEATRIAL_TEST_"];
+/// Read where no file is named, if it is there.
+const DEFAULT_FILE: &str = "seatrial.toml";
 
 impl Settings {
     /// # Errors
-    /// Names the setting that is unknown or cannot be read, and where it was set.
-    pub fn load(file: &Path) -> anyhow::Result<Self> {
+    /// When a file is named and is not there. Names the setting that is unknown or cannot be
+    /// read, and where it was set.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::from(file, environment)
     }
 
-    fn from(file: &Path, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
-        // Always text: figment's own reading would make numbers of tokens that look like some.
-        let variables: serde_json::Map<_, _> = environment
-            .filter(|(name, value)| {
-                name.starts_with(PREFIX) && !value.is_empty() && !OTHERS.iter().any(|other| name.starts_with(other))
-            })
-            .map(|(name, value)| (name[PREFIX.len()..].to_lowercase(), serde_json::Value::String(value)))
-            .collect();
-        let mut settings = Figment::new();
-        if file.exists() {
-            settings = settings.merge(Toml::file_exact(file));
+    fn from(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut origins = Origins::default();
+        let in_file = read(file)?;
+        for key in in_file.keys() {
+            origins.in_file(key, file.unwrap_or(Path::new(DEFAULT_FILE)));
         }
-        settings
-            .merge(Serialized::defaults(variables))
-            .extract()
-            .with_context(|| format!("the settings in {} and the {PREFIX}* variables cannot be used", file.display()))
+        // Always text: figment's own reading would make numbers of tokens that look like some.
+        let mut variables = serde_json::Map::new();
+        for (name, value) in environment {
+            if let Some(key) = name.strip_prefix(PREFIX)
+                && !value.is_empty()
+                && !OTHERS.iter().any(|other| name.starts_with(other))
+            {
+                let key = key.to_lowercase();
+                origins.in_environment(&key, &name);
+                variables.insert(key, serde_json::Value::String(value));
+            }
+        }
+        let settings = Figment::from(Serialized::defaults(in_file)).merge(Serialized::defaults(variables));
+        match settings.extract() {
+            Ok(extracted) => Ok(Self { origins, ..extracted }),
+            Err(error) => Err(origins.explain(&error, &settings)),
+        }
+    }
+
+    /// The name under which a setting was set: `SEATRIAL_LISTEN`, or `listen in seatrial.toml`.
+    pub fn name(&self, key: &str) -> String {
+        self.origins.name(key)
     }
 
     /// The App's private key, from the setting or its file.
     pub fn app_private_key(&self) -> anyhow::Result<Option<SecretString>> {
         match (&self.github_app_private_key, &self.github_app_private_key_file) {
             (Some(_), Some(_)) => {
-                bail!("both SEATRIAL_GITHUB_APP_PRIVATE_KEY and …_FILE are set: keep one of them")
+                let [key, file] = ["github_app_private_key", "github_app_private_key_file"].map(|key| self.name(key));
+                bail!("both {key} and {file} are set: keep one of them")
             }
             // A key in one line, as environment files hold it, has its line ends written as \n.
             (Some(key), None) => Ok(Some(SecretString::from(key.expose_secret().replace("\\n", "\n")))),
             (None, Some(file)) => {
-                let key = std::fs::read_to_string(file)
-                    .with_context(|| format!("the App's private key cannot be read from {}", file.display()))?;
+                let key = std::fs::read_to_string(file).with_context(|| {
+                    let name = self.name("github_app_private_key_file");
+                    format!("{name}: the App's private key cannot be read from {}", file.display())
+                })?;
                 Ok(Some(SecretString::from(key)))
             }
             (None, None) => Ok(None),
@@ -167,6 +196,43 @@ impl Settings {
     }
 }
 
+/// What the file says; nothing where none was named and the default one is not there.
+fn read(named: Option<&Path>) -> anyhow::Result<Dict> {
+    let file = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let shown = file.display();
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(Dict::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!(
+                "the settings file {shown} does not exist; make it, or name another one with --config or SEATRIAL_CONFIG"
+            )
+        }
+        Err(error) => return Err(error).with_context(|| format!("the settings file {shown} cannot be read")),
+    };
+    Toml::from_str(&text).map_err(|error| {
+        // Without the line in question: it may hold a secret.
+        let said = error.to_string();
+        let said: Vec<_> = said.lines().filter(|line| !line.contains('|')).collect();
+        anyhow!("{shown}: {}", said.join(": "))
+    })
+}
+
+/// A number, also in quotes: environment variables have no other form.
+fn number<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Text(String),
+    }
+    match Option::deserialize(source)? {
+        None => Ok(None),
+        Some(Written::Number(number)) => Ok(Some(number)),
+        Some(Written::Text(text)) => text.trim().parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
 /// The entries of a setting with commas.
 pub fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
@@ -177,8 +243,20 @@ mod tests {
     use super::*;
 
     fn load(variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
+        load_with(None, variables)
+    }
+
+    fn load_with(file: Option<&Path>, variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::from(Path::new("there-is-no-such-file.toml"), variables)
+        Settings::from(file, variables)
+    }
+
+    /// Loads settings from a file with this text; the path in messages is `FILE`.
+    fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shop.toml");
+        std::fs::write(&file, text).unwrap();
+        load_with(Some(&file), variables).map_err(|error| format!("{error:#}").replace(file.to_str().unwrap(), "FILE"))
     }
 
     #[test]
@@ -199,11 +277,75 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_or_wrong_setting_is_named() {
-        let unknown = format!("{:#}", load(&[("SEATRIAL_LISTN", "127.0.0.1:1")]).unwrap_err());
-        assert!(unknown.contains("listn"), "{unknown}");
-        let wrong = format!("{:#}", load(&[("SEATRIAL_LISTEN", "here")]).unwrap_err());
-        assert!(wrong.contains("listen"), "{wrong}");
+    fn what_cannot_be_used_is_named_as_it_was_set() {
+        let refused = |text: &str, variables: &[(&str, &str)]| load_text(text, variables).unwrap_err();
+        let address = "an IP address with a port; write it like 127.0.0.1:8080";
+        assert_eq!(refused("", &[("SEATRIAL_LISTEN", "here")]), format!("SEATRIAL_LISTEN: \"here\" is not {address}"));
+        assert_eq!(refused("listen = 'here'", &[]), format!("listen in FILE: \"here\" is not {address}"));
+        assert_eq!(refused("gateway_listen = 8081", &[]), format!("gateway_listen in FILE is not {address}"));
+        // The environment's is the one that is used, so it is the one that is wrong.
+        assert_eq!(
+            refused("listen = '127.0.0.1:1'", &[("SEATRIAL_LISTEN", "there")]),
+            format!("SEATRIAL_LISTEN: \"there\" is not {address}")
+        );
+        assert!(load_text("listen = 'here'", &[("SEATRIAL_LISTEN", "127.0.0.1:1")]).is_ok());
+        assert_eq!(
+            refused("public_url = 'seatrial'", &[]),
+            "public_url in FILE: \"seatrial\" is not a URL; write it like https://seatrial.example.com"
+        );
+        assert_eq!(refused("", &[("SEATRIAL_LOG_FORMAT", "xml")]), "SEATRIAL_LOG_FORMAT: \"xml\" is not text or json");
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named_with_the_nearest() {
+        let refused = |text: &str, variables: &[(&str, &str)]| load_text(text, variables).unwrap_err();
+        assert_eq!(
+            refused("", &[("SEATRIAL_LISTN", "127.0.0.1:1")]),
+            "SEATRIAL_LISTN is not a setting; did you mean SEATRIAL_LISTEN?"
+        );
+        assert_eq!(refused("listn = 'here'", &[]), "listn in FILE is not a setting; did you mean listen?");
+        assert_eq!(
+            refused("[helmets]\ncolour = 'red'", &[]),
+            "helmets in FILE is not a setting; the README lists them. Remove it"
+        );
+        // Not a setting, though there is a field of this name.
+        assert!(refused("origins = 1", &[]).starts_with("origins in FILE is not a setting"));
+    }
+
+    #[test]
+    fn errors_show_no_secrets() {
+        assert_eq!(
+            load_text("github_webhook_secret = 20261124", &[]).unwrap_err(),
+            "github_webhook_secret in FILE is not text; write it in quotes"
+        );
+        let unquoted = load_text("log = 'info'\ngithub_token = ghp_hush", &[]).unwrap_err();
+        assert!(unquoted.starts_with("FILE: TOML parse error at line 2, column 16: "), "{unquoted}");
+        assert!(!unquoted.contains("hush"), "{unquoted}");
+    }
+
+    #[test]
+    fn a_named_file_must_exist_and_the_default_one_need_not() {
+        let error = load_with(Some(Path::new("there-is-no-such-file.toml")), &[]).unwrap_err().to_string();
+        assert!(error.starts_with("the settings file there-is-no-such-file.toml does not exist"), "{error}");
+        // There is none in the folder that tests run in.
+        assert!(load(&[]).is_ok());
+        let error = load_with(Some(Path::new("src")), &[]).unwrap_err().to_string();
+        assert_eq!(error, "the settings file src cannot be read");
+    }
+
+    #[test]
+    fn an_apps_number_is_taken_with_and_without_quotes() {
+        for text in ["github_app_id = 123", "github_app_id = '123'"] {
+            assert_eq!(load_text(text, &[]).unwrap().github_app_id, Some(123), "{text}");
+        }
+        assert_eq!(load(&[("SEATRIAL_GITHUB_APP_ID", "123")]).unwrap().github_app_id, Some(123));
+        assert_eq!(load(&[]).unwrap().github_app_id, None);
+        let number = "a GitHub App's number; GitHub shows it as \"App ID\" on the App's page";
+        assert_eq!(
+            load_text("", &[("SEATRIAL_GITHUB_APP_ID", "Iv1.05c7")]).unwrap_err(),
+            format!("SEATRIAL_GITHUB_APP_ID: \"Iv1.05c7\" is not {number}")
+        );
+        assert_eq!(load_text("github_app_id = -1", &[]).unwrap_err(), format!("github_app_id in FILE is not {number}"));
     }
 
     #[test]

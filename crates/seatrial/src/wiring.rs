@@ -20,27 +20,32 @@ pub fn install_crypto() -> anyhow::Result<()> {
         .map_err(|_| anyhow!("another TLS provider was installed first; this is a mistake in the program"))
 }
 
-pub async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
-    let preview_url = UrlTemplate::parse(&settings.preview_url).context("SEATRIAL_PREVIEW_URL cannot be used")?;
+pub fn preview_url(settings: &Settings) -> anyhow::Result<UrlTemplate> {
+    UrlTemplate::parse(&settings.preview_url)
+        .with_context(|| format!("{} cannot be used", settings.name("preview_url")))
+}
+
+pub async fn open_store(settings: &Settings, preview_url: UrlTemplate) -> anyhow::Result<Store> {
     let options = StoreOptions { url: settings.database_url.clone(), preview_url, clock: Arc::new(SystemClock) };
     Store::open(options).await.context("the database cannot be opened")
 }
 
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    open_store(settings).await?;
+    open_store(settings, preview_url(settings)?).await?;
     println!("The tables of {} are up to date.", settings.database_url);
     Ok(())
 }
 
 pub fn forge(settings: &Settings) -> anyhow::Result<GithubForge> {
-    let auth = match (&settings.github_token, &settings.github_app_id) {
-        (Some(_), Some(_)) => bail!("both SEATRIAL_GITHUB_TOKEN and SEATRIAL_GITHUB_APP_ID are set: keep one of them"),
+    let [token_name, id_name] = ["github_token", "github_app_id"].map(|key| settings.name(key));
+    let auth = match (&settings.github_token, settings.github_app_id) {
+        (Some(_), Some(_)) => bail!("both {token_name} and {id_name} are set: keep one of them"),
         (Some(token), None) => Auth::Token(token.clone()),
         (None, Some(id)) => Auth::App {
-            id: id.parse().with_context(|| format!("SEATRIAL_GITHUB_APP_ID: {id:?} is not an App's number"))?,
+            id,
             private_key_pem: settings
                 .app_private_key()?
-                .context("SEATRIAL_GITHUB_APP_ID is set, but neither SEATRIAL_GITHUB_APP_PRIVATE_KEY nor …_FILE")?,
+                .with_context(|| format!("{id_name} is set, but neither SEATRIAL_GITHUB_APP_PRIVATE_KEY nor …_FILE"))?,
         },
         (None, None) => bail!(
             "no GitHub credentials: set SEATRIAL_GITHUB_APP_ID and SEATRIAL_GITHUB_APP_PRIVATE_KEY_FILE, or SEATRIAL_GITHUB_TOKEN"

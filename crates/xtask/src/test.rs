@@ -35,7 +35,7 @@ enum Ring {
     Engine,
     /// The GitHub adapter against the stand-in, and the stand-in against GitHub's own description.
     Github,
-    /// REST, MCP, webhooks, pages and the gateway on a served program.
+    /// REST, MCP, webhooks, pages and the gateway on a served program, and its commands.
     Surface,
     /// The charts: lint and templates.
     Chart,
@@ -93,7 +93,7 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
             test(&["--test", "contract", "--test", "standin", "--test", "webhook"], None, arguments)?;
             workspace::show(workspace::plain_cargo("run").args(["-p", "seatrial-github-standin", "--bin", "judge"]))
         }
-        Ring::Surface => test(&["--test", "front"], None, arguments),
+        Ring::Surface => test(&["--test", "front", "--test", "commands"], None, arguments),
         Ring::Chart => chart::check(),
         Ring::Adapters => {
             let Some(stage) = stage else { bail!("the ring needs a cluster") };
