@@ -290,6 +290,8 @@ impl Context {
         let _ticket = execution.enter_wait(waiting);
         loop {
             activity.mark_unchanged();
+            // The other branches come first: what they are about to do is not cut off by parking.
+            tokio::task::yield_now().await;
             let now = execution.clock.now();
             let draining = execution.drain.is_cancelled();
             if waiting.until.is_some_and(|until| until <= now) && !draining {

@@ -181,8 +181,11 @@ pub fn child_signal(child: RunId) -> String {
 pub fn views(attempts: Vec<KeptAttempt>, open: Vec<OpenStep>, run_has_ended: bool) -> Vec<StepView> {
     let mut positions: HashMap<StepKey, u32> = HashMap::new();
     let mut shown: HashMap<StepKey, Vec<AttemptView>> = HashMap::new();
+    let mut set_aside: HashMap<StepKey, (u32, bool)> = HashMap::new();
     for kept in &attempts {
         let attempt = &kept.attempt;
+        let newest = set_aside.entry(attempt.key.clone()).or_default();
+        *newest = (*newest).max((attempt.attempt, kept.discarded));
         positions.insert(attempt.key.clone(), attempt.position);
         shown.entry(attempt.key.clone()).or_default().push(AttemptView {
             attempt: attempt.attempt,
@@ -224,7 +227,7 @@ pub fn views(attempts: Vec<KeptAttempt>, open: Vec<OpenStep>, run_has_ended: boo
         }
     }
     // Set aside by a retry and not reached again: they are not part of how the run ended.
-    views.retain(|view| !(run_has_ended && view.status == StepPhase::Pending));
+    views.retain(|view| !(run_has_ended && set_aside.get(&view.key()).is_some_and(|(_, discarded)| *discarded)));
     for view in &mut views {
         view.attempts = shown.remove(&view.key()).unwrap_or_default();
         view.attempts.sort_by_key(|attempt| attempt.attempt);

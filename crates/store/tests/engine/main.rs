@@ -5,7 +5,10 @@
 #[path = "../place/mod.rs"]
 mod place;
 
+mod control;
 mod durability;
 mod keys;
+mod queue;
 mod steps;
 mod support;
+mod waits;

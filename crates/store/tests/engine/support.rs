@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use seatrial_engine::{
-    Backoff, Clock, Context, Failure, ManualClock, NewRun, Registry, RunDetail, RunId, RunState, SystemClock, Worker,
-    WorkerConfig, Workflow,
+    Backoff, Claim, Clock, Context, Entry, Failure, ManualClock, NewRun, Registry, RunDetail, RunId, RunState,
+    SystemClock, Transition, Worker, WorkerConfig, Workflow,
 };
 use seatrial_store::Store;
 use serde_json::Value;
@@ -88,6 +88,22 @@ impl Bench {
 
     pub async fn run(&self, id: RunId) -> RunDetail {
         self.store.find_run(id).await.unwrap().expect("the run is there")
+    }
+
+    /// Waits until the run is as it should be, by the store's own events.
+    pub async fn changes_to(&self, id: RunId, holds: impl Fn(&RunDetail) -> bool) -> RunDetail {
+        let mut events = self.store.bell().subscribe();
+        within(&format!("run {id} changing"), async {
+            loop {
+                let run = self.run(id).await;
+                if holds(&run) {
+                    return run;
+                }
+                // Lagging is fine: the run is looked at again.
+                let _ = tokio::time::timeout(Duration::from_millis(100), events.recv()).await;
+            }
+        })
+        .await
     }
 
     /// Waits for the state by the store's own events.
@@ -278,4 +294,20 @@ impl Workflow for PlayedChild {
 
 pub fn played(input: &str) -> NewRun {
     NewRun::of::<Played>(&input.to_owned()).unwrap()
+}
+
+/// A write of a claimed run that records no step.
+pub fn entry(claim: &Claim, bench: &Bench, transition: Option<Transition>) -> Entry {
+    let at = bench.clock.now();
+    Entry {
+        run: claim.id,
+        epoch: claim.epoch,
+        parent: claim.parent,
+        at,
+        lease_until: at + Duration::from_secs(60),
+        open: Vec::new(),
+        finished: Vec::new(),
+        children: Vec::new(),
+        transition,
+    }
 }

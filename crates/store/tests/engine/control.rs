@@ -1,0 +1,188 @@
+//! What people ask of a run: stop by force, go on from a step, fork. And runs of older code.
+
+use std::time::Duration;
+
+use seatrial_engine::{
+    AttemptOutcome, Failure, Fork, JournalError, NewRun, OnConflict, RunId, RunState, StepKey, StepPhase,
+};
+use serde_json::{Value, json};
+
+use crate::place::On;
+use crate::support::{Bench, Scripted, played, run};
+
+on_each_store!(
+    a_run_stopped_by_force_records_nothing_more,
+    an_ended_run_goes_on_from_a_step_that_is_named,
+    a_fork_has_done_what_came_before_the_step,
+    a_run_of_an_older_version_goes_on_when_the_code_says_so,
+    a_run_of_an_unknown_version_is_parked_with_the_reason,
+    patched_is_false_for_runs_that_went_further_and_true_for_new_ones,
+    a_result_that_cannot_be_read_parks_the_run,
+    what_does_not_exist_is_said_to_be_missing,
+    a_trace_context_is_kept,
+);
+
+fn step(name: &str) -> StepKey {
+    StepKey { scope: String::new(), name: name.to_owned(), occurrence: 0 }
+}
+
+async fn a_run_stopped_by_force_records_nothing_more(on: On) {
+    let bench = Bench::new(on).await;
+    bench.script.hangs("two");
+    let worker = bench.worker("w");
+    let id = bench.start(run("a").key("k", OnConflict::Queue)).await;
+    let next = bench.start(run("b").key("k", OnConflict::Queue)).await;
+    bench.script.is_called("a/two").await;
+    bench.store.force_stop(id, "it does not stop", bench.clock.now()).await.unwrap();
+    let stopped = bench.run(id).await;
+    assert_eq!(stopped.summary.state, RunState::Cancelled);
+    bench.script.is_called("b/two").await;
+    assert_eq!(bench.script.count("a/clean-up"), 0, "no clean-up runs");
+    assert_eq!(bench.run(next).await.summary.state, RunState::Running);
+    let two = stopped.steps.iter().flat_map(|step| &step.attempts).last().unwrap();
+    assert_eq!(two.outcome, Some(AttemptOutcome::Interrupted));
+    let again = bench.store.force_stop(id, "again", bench.clock.now()).await.unwrap_err();
+    assert!(matches!(again, JournalError::Illegal(_)), "{again}");
+    worker.drain().await;
+}
+
+async fn an_ended_run_goes_on_from_a_step_that_is_named(on: On) {
+    let bench = Bench::new(on).await;
+    let worker = bench.worker("w");
+    let id = bench.start(run("a")).await;
+    bench.reaches(id, RunState::Succeeded).await;
+    bench.store.retry(id, Some(&step("two"))).await.unwrap();
+    let done = bench.reaches(id, RunState::Succeeded).await;
+    assert_eq!(bench.script.calls(), ["a/one", "a/two", "a/three", "a/two", "a/three"]);
+    assert_eq!(done.steps.iter().map(|step| step.attempts.len()).collect::<Vec<_>>(), [1, 2, 2]);
+    let unknown = bench.store.retry(id, Some(&step("four"))).await.unwrap_err();
+    assert!(unknown.to_string().contains("has no step four"), "{unknown}");
+    worker.drain().await;
+}
+
+async fn a_fork_has_done_what_came_before_the_step(on: On) {
+    let bench = Bench::new(on).await;
+    bench.script.on("three", |call| async move {
+        if call == 1 { Err(Failure::permanent("broken")) } else { Ok("mended".to_owned()) }
+    });
+    let worker = bench.worker("w");
+    let old = bench.start(run("a")).await;
+    bench.reaches(old, RunState::Failed).await;
+    let fork = Fork { id: RunId::new(), from: step("three"), on_conflict: OnConflict::Reject };
+    let new = bench.store.fork(old, fork.clone()).await.unwrap();
+    assert!(new.fresh && new.id != old);
+    let done = bench.reaches(new.id, RunState::Succeeded).await;
+    assert_eq!(bench.script.calls(), ["a/one", "a/two", "a/three", "a/three"]);
+    assert_eq!(done.summary.forked_from, Some(old));
+    assert_eq!(bench.run(old).await.summary.state, RunState::Failed, "the old run stays as it was");
+    assert!(!bench.store.fork(old, fork).await.unwrap().fresh, "the same fork is made once");
+    worker.drain().await;
+}
+
+async fn a_run_of_an_older_version_goes_on_when_the_code_says_so(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move { Ok(json!(cx.version())) });
+    let worker = bench.worker("w");
+    let id = bench.start(NewRun { version: 1, ..played("a") }).await;
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!(1)));
+    worker.drain().await;
+}
+
+async fn a_run_of_an_unknown_version_is_parked_with_the_reason(on: On) {
+    let bench = Bench::new(on).await;
+    let worker = bench.worker("w");
+    let id = bench.start(NewRun { version: 9, ..run("a") }).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    let reason = parked.summary.wait_reason.unwrap();
+    assert!(reason.contains("begun by version 9 of workflow scripted"), "{reason}");
+    assert!(bench.script.calls().is_empty());
+    bench.store.cancel(id, "not needed", bench.clock.now()).await.unwrap();
+    worker.drain().await;
+}
+
+async fn patched_is_false_for_runs_that_went_further_and_true_for_new_ones(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    let tell = |bench: &Bench, with_patch: bool| {
+        let script = bench.script.clone();
+        bench.play.is(move |cx, input| {
+            let script = script.clone();
+            async move {
+                let new = with_patch && cx.patched("greet");
+                if new {
+                    cx.step("greet", || script.call(&input, "greet")).await?;
+                }
+                cx.step("work", || script.call(&input, "work")).await?;
+                cx.sleep("pause", Duration::from_secs(3_600)).await?;
+                cx.step("end", || script.call(&input, "end")).await?;
+                Ok(json!(new))
+            }
+        });
+    };
+    tell(&bench, false);
+    let worker = bench.worker("w");
+    let old = bench.start(played("old")).await;
+    bench.reaches(old, RunState::Waiting).await;
+    tell(&bench, true);
+    let new = bench.start(played("new")).await;
+    bench.reaches(new, RunState::Waiting).await;
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(bench.reaches(old, RunState::Succeeded).await.output, Some(json!(false)));
+    assert_eq!(bench.reaches(new, RunState::Succeeded).await.output, Some(json!(true)));
+    assert_eq!((bench.script.count("old/greet"), bench.script.count("new/greet")), (0, 1));
+    worker.kill().await;
+}
+
+async fn a_result_that_cannot_be_read_parks_the_run(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    bench.play.is(|cx, _| async move {
+        cx.step("count", || async { Ok::<_, Failure>("three".to_owned()) }).await?;
+        cx.sleep("pause", Duration::from_secs(3_600)).await?;
+        Ok(Value::Null)
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.reaches(id, RunState::Waiting).await;
+    bench.play.is(|cx, _| async move {
+        cx.step("count", || async { Ok::<_, Failure>(3) }).await?;
+        Ok(Value::Null)
+    });
+    clock.advance(Duration::from_secs(3_600));
+    let parked = bench.changes_to(id, |run| run.summary.epoch == 2 && run.summary.state == RunState::Waiting).await;
+    let reason = parked.summary.wait_reason.unwrap();
+    assert!(reason.contains("step count recorded cannot be read"), "{reason}");
+    worker.kill().await;
+}
+
+async fn what_does_not_exist_is_said_to_be_missing(on: On) {
+    let bench = Bench::new(on).await;
+    let (nobody, now) = (RunId::new(), bench.clock.now());
+    for answer in [
+        bench.store.cancel(nobody, "x", now).await,
+        bench.store.force_stop(nobody, "x", now).await,
+        bench.store.retry(nobody, None).await,
+    ] {
+        assert_eq!(answer, Err(JournalError::NotFound(nobody)));
+    }
+    assert_eq!(bench.store.find_run(nobody).await, Ok(None));
+    assert_eq!(bench.store.position(nobody).await, Ok(None));
+}
+
+async fn a_trace_context_is_kept(on: On) {
+    use seatrial_engine::{ClaimRequest, Limits, WorkerId};
+    let bench = Bench::new(on).await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    bench.start(NewRun::of::<Scripted>(&"a".to_owned()).unwrap().trace(parent)).await;
+    let now = bench.clock.now();
+    let request = ClaimRequest {
+        worker: WorkerId::new("w"),
+        workflows: vec!["scripted".to_owned()],
+        limit: 1,
+        limits: Limits::default(),
+        now,
+        lease_until: now + Duration::from_secs(10),
+    };
+    let claim = bench.store.claim(&request).await.unwrap().pop().unwrap();
+    assert_eq!(claim.trace.as_deref(), Some(parent));
+    assert_eq!(bench.run(claim.id).await.summary.state, RunState::Running);
+    assert!(bench.run(claim.id).await.steps.iter().all(|step| step.status != StepPhase::Failed));
+}

@@ -1,0 +1,281 @@
+//! Timers, signals and children, and branches that wait beside each other.
+
+use std::time::Duration;
+
+use seatrial_engine::{AttemptOutcome, Failure, NewRun, NewSignal, OnConflict, RunState, StepPhase};
+use serde_json::{Value, json};
+
+use crate::place::On;
+use crate::support::{Bench, PlayedChild, played};
+
+on_each_store!(
+    a_sleep_goes_on_while_no_program_runs,
+    a_signal_sent_before_the_wait_is_not_lost,
+    a_signal_wakes_the_run_that_waits_for_it,
+    each_signal_is_taken_once_and_in_order,
+    a_signal_sent_twice_under_one_id_comes_once,
+    a_wait_ends_at_its_deadline,
+    a_parent_gets_what_its_child_returned,
+    a_childs_failure_is_its_parents_to_handle,
+    cancelling_a_parent_cancels_its_children,
+    a_run_that_sleeps_or_waits_is_superseded,
+    a_branch_that_waits_lets_the_others_finish,
+    an_ended_run_takes_no_signal,
+);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn signal(name: &str, payload: Value) -> NewSignal {
+    NewSignal { name: name.to_owned(), payload, deduplication: None }
+}
+
+async fn a_sleep_goes_on_while_no_program_runs(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    let script = bench.script.clone();
+    bench.play.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            cx.step("before", || script.call(&input, "before")).await?;
+            cx.sleep("night", DAY).await?;
+            cx.step("after", || script.call(&input, "after")).await?;
+            Ok(json!((cx.now() - cx.started_at()).num_seconds()))
+        }
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    assert_eq!(parked.summary.wake_at, Some(bench.clock.now() + DAY));
+    let night = &parked.steps[1];
+    assert_eq!(
+        (night.name.as_str(), night.status, night.retry_at),
+        ("night", StepPhase::Waiting, parked.summary.wake_at)
+    );
+    worker.kill().await;
+    clock.advance(DAY - Duration::from_millis(1));
+    let after = bench.reopen().await;
+    assert_eq!(after.run(id).await.summary.wake_at, Some(after.clock.now() + Duration::from_millis(1)));
+    let worker = after.worker("another");
+    clock.advance(Duration::from_millis(1));
+    let done = after.reaches(id, RunState::Succeeded).await;
+    assert_eq!(done.output, Some(json!(86_400)));
+    assert_eq!(bench.script.calls(), ["a/before", "a/after"]);
+    assert_eq!(done.steps[1].attempts.len(), 1, "it slept once");
+    worker.kill().await;
+}
+
+async fn a_signal_sent_before_the_wait_is_not_lost(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move { Ok(json!(cx.wait_for::<u32>("approved", None).await?)) });
+    let id = bench.start(played("a")).await;
+    bench.store.signal(id, signal("approved", json!(7)), bench.clock.now()).await.unwrap();
+    let worker = bench.worker("w");
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!(7)));
+    worker.drain().await;
+}
+
+async fn a_signal_wakes_the_run_that_waits_for_it(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move { Ok(json!(cx.wait_for::<String>("approved", DAY).await?)) });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    assert_eq!(parked.summary.wait_reason.as_deref(), Some("waits for approved"));
+    assert_eq!(parked.summary.current_step.as_deref(), Some("approved"));
+    bench.store.signal(id, signal("unrelated", json!(1)), bench.clock.now()).await.unwrap();
+    bench.store.signal(id, signal("approved", json!("by ada")), bench.clock.now()).await.unwrap();
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!("by ada")));
+    worker.drain().await;
+}
+
+async fn each_signal_is_taken_once_and_in_order(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move {
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.push(cx.wait_for::<u32>("number", None).await?);
+        }
+        Ok(json!(seen))
+    });
+    let id = bench.start(played("a")).await;
+    let worker = bench.worker("w");
+    for number in 1..=3 {
+        bench.store.signal(id, signal("number", json!(number)), bench.clock.now()).await.unwrap();
+    }
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!([1, 2, 3])));
+    worker.drain().await;
+}
+
+async fn a_signal_sent_twice_under_one_id_comes_once(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move {
+        let first = cx.wait_for::<u32>("number", None).await?;
+        let second = cx.wait_for::<u32>("number", Duration::from_millis(50)).await?;
+        Ok(json!([first, second]))
+    });
+    let id = bench.start(played("a")).await;
+    for number in 1..=2 {
+        let once = NewSignal { deduplication: Some("the same".to_owned()), ..signal("number", json!(number)) };
+        bench.store.signal(id, once, bench.clock.now()).await.unwrap();
+    }
+    let worker = bench.worker("w");
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!([1, null])));
+    worker.drain().await;
+}
+
+async fn a_wait_ends_at_its_deadline(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    bench.play.is(|cx, _| async move { Ok(json!(cx.wait_for::<u32>("approved", DAY).await?)) });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.reaches(id, RunState::Waiting).await;
+    clock.advance(DAY);
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(Value::Null));
+    // What comes too late for the wait stays for nobody.
+    let late = bench.store.signal(id, signal("approved", json!(1)), bench.clock.now()).await.unwrap_err();
+    assert!(late.to_string().contains("comes too late"), "{late}");
+    worker.kill().await;
+}
+
+async fn a_parent_gets_what_its_child_returned(on: On) {
+    let bench = Bench::new(on).await;
+    let script = bench.script.clone();
+    bench.play.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            cx.step("before", || script.call(&input, "before")).await?;
+            let sum = cx.child::<PlayedChild>("sum", &"1 2".to_owned()).await?;
+            cx.step("after", || script.call(&input, "after")).await?;
+            Ok(sum)
+        }
+    });
+    bench.child.is(|cx, input| async move {
+        cx.step("add", || async {
+            Ok::<_, Failure>(json!(input.split(' ').map(|n| n.parse::<u32>().unwrap()).sum::<u32>()))
+        })
+        .await
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    let done = bench.reaches(id, RunState::Succeeded).await;
+    assert_eq!(done.output, Some(json!(3)));
+    assert_eq!(bench.script.calls(), ["a/before", "a/after"]);
+    let child = done.steps.iter().find(|step| step.name == "sum").unwrap().output.clone().unwrap();
+    let child = bench.run(child.as_str().unwrap().parse().unwrap()).await;
+    assert_eq!((child.summary.parent, child.summary.state), (Some(id), RunState::Succeeded));
+    worker.drain().await;
+}
+
+async fn a_childs_failure_is_its_parents_to_handle(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move {
+        let failed = cx.child::<PlayedChild>("risky", &String::new()).await.unwrap_err();
+        let refused = cx
+            .start_child::<PlayedChild>(
+                "rejected",
+                NewRun::of::<PlayedChild>(&String::new())?.key("k", OnConflict::Reject),
+            )
+            .await
+            .unwrap_err();
+        Ok(json!([failed.message, refused.message.contains("holds the key k")]))
+    });
+    bench.child.is(|_, _| async { Err(Failure::permanent("it broke")) });
+    bench.start(played("holder").key("k", OnConflict::Queue)).await;
+    let id = bench.start(played("a")).await;
+    let worker = bench.worker_with("w", |config| config.slots = 4);
+    // The holder of the key plays the same story; both end alike.
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output.unwrap()[0], json!("it broke"));
+    worker.drain().await;
+}
+
+async fn cancelling_a_parent_cancels_its_children(on: On) {
+    let bench = Bench::new(on).await;
+    let script = bench.script.clone();
+    script.hangs("long");
+    bench.play.is(|cx, _| async move { cx.child::<PlayedChild>("work", &"c".to_owned()).await });
+    bench.child.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            let outcome = cx.step("long", || script.call(&input, "long")).await;
+            if outcome.is_err() {
+                let cx = cx.shielded("cancelled");
+                cx.step("tidy", || script.call(&input, "tidy")).await?;
+            }
+            outcome.map(Value::from)
+        }
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.script.is_called("c/long").await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    let child = parked.steps[0].output.clone().unwrap().as_str().unwrap().parse().unwrap();
+    bench.store.cancel(id, "enough", bench.clock.now()).await.unwrap();
+    assert_eq!(bench.reaches(id, RunState::Cancelled).await.summary.cancel_reason.as_deref(), Some("enough"));
+    let child = bench.reaches(child, RunState::Cancelled).await;
+    assert_eq!(child.steps[0].attempts[0].outcome, Some(AttemptOutcome::Cancelled));
+    assert_eq!(bench.script.count("c/tidy"), 1);
+    worker.drain().await;
+}
+
+async fn a_run_that_sleeps_or_waits_is_superseded(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, input| async move {
+        match input.as_str() {
+            "sleeps" => cx.sleep("long", DAY).await?,
+            "waits" => drop(cx.wait_for::<Value>("never", None).await?),
+            _ => {}
+        }
+        Ok(json!(input))
+    });
+    let worker = bench.worker("w");
+    for old in ["sleeps", "waits"] {
+        let old = bench.start(played(old).key("k", OnConflict::Supersede)).await;
+        bench.reaches(old, RunState::Waiting).await;
+        let new = bench.start(played("new").key("k", OnConflict::Supersede)).await;
+        bench.reaches(new, RunState::Succeeded).await;
+        let old = bench.run(old).await;
+        assert_eq!(old.summary.state, RunState::Cancelled);
+        assert!(old.summary.finished_at <= bench.run(new).await.summary.started_at, "the old one has stopped before");
+    }
+    worker.drain().await;
+}
+
+async fn a_branch_that_waits_lets_the_others_finish(on: On) {
+    let bench = Bench::new(on).await;
+    let script = bench.script.clone();
+    bench.play.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            let (left, right) = (cx.scope("left"), cx.scope("right"));
+            let waits = async { left.wait_for::<u32>("go", None).await };
+            let works = async {
+                for _ in 0..3 {
+                    right.step("work", || script.call(&input, "work")).await?;
+                }
+                Ok::<_, Failure>(())
+            };
+            let (number, ()) = tokio::try_join!(waits, works)?;
+            Ok(json!(number))
+        }
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    assert_eq!(bench.script.count("a/work"), 3, "the other branch has finished before the run was parked");
+    let works: Vec<_> = parked.steps.iter().filter(|step| step.scope == "right").map(|step| step.occurrence).collect();
+    assert_eq!(works, [0, 1, 2]);
+    bench.store.signal(id, signal("go", json!(5)), bench.clock.now()).await.unwrap();
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!(5)));
+    assert_eq!(bench.script.count("a/work"), 3);
+    worker.drain().await;
+}
+
+async fn an_ended_run_takes_no_signal(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|_, _| async { Ok(Value::Null) });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.reaches(id, RunState::Succeeded).await;
+    let refused = bench.store.signal(id, signal("x", Value::Null), bench.clock.now()).await.unwrap_err();
+    assert!(refused.to_string().contains("has already succeeded"), "{refused}");
+    worker.drain().await;
+}
