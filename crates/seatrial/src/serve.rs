@@ -1,11 +1,12 @@
 //! `seatrial serve`: the front and the workers in one process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use seatrial_api::ApiConfig;
-use seatrial_engine::{Clock, SystemClock, Worker, WorkerConfig};
+use seatrial_engine::{Clock, Retention, SystemClock, Worker, WorkerConfig};
 use seatrial_operations::{Access, Operations, Parts};
 use seatrial_preview::ports::{Cluster, Releases};
 use seatrial_workflows::{Links, World};
@@ -15,6 +16,9 @@ use tracing::{info, warn};
 
 use crate::settings::{self, Settings};
 use crate::wiring;
+
+/// How long finished runs are kept: long enough to look back on, short enough for one file.
+const KEPT: Retention = Retention { age: Duration::from_secs(30 * 86_400), runs: 100_000 };
 
 /// Runs until SIGTERM or SIGINT, then drains: requests and steps in flight get their grace time,
 /// runs are handed back.
@@ -57,7 +61,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = || shutdown.clone().cancelled_owned();
     let front = seatrial_api::serve(settings.listen, operations.clone(), config, stop()).await?;
     let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
-    let worker = Worker::new(WorkerConfig::new(&settings.worker_name), store.journal(), registry, clock);
+    let mut config = WorkerConfig::new(&settings.worker_name);
+    config.retention = Some(KEPT);
+    let worker = Worker::new(config, store.journal(), registry, clock);
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     info!(listen = %front.address, gateway = %gateway.address, "serving");
     // For programs that started this one and want to know where it listens.

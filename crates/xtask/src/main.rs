@@ -1,5 +1,6 @@
 //! `cargo xtask`: what developing, showing and testing Seatrial needs besides cargo itself.
 
+mod bench;
 mod chart;
 mod cluster;
 mod demo;
@@ -33,6 +34,9 @@ enum Task {
     Demo(demo::Demo),
     /// Every check that exists, ring by ring.
     Test(test::Test),
+    /// What things cost, measured.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Writes the generated files anew: `api/*.json`.
     Generate,
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Task::Cluster(command) => cluster::run(&command),
         Task::Demo(demo) => demo::run(demo),
         Task::Test(test) => test::run(&test),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Generate => generate::run(),
     };
     result.unwrap_or_else(|error| {

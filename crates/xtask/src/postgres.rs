@@ -61,6 +61,12 @@ impl Postgres {
         format!("postgres://{ACCOUNT}@127.0.0.1:{}", self.port)
     }
 
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        let mut create = self.program("createdb");
+        shell::run(create.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", ACCOUNT, name]))?;
+        Ok(())
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }

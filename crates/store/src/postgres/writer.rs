@@ -98,6 +98,7 @@ impl Writer {
         let mut transaction = self.pool.begin().await?;
         let written = write(&mut transaction, given).await?;
         transaction.commit().await?;
+        metrics::counter!("store_commits_total").increment(1);
         Ok(written)
     }
 
@@ -179,6 +180,7 @@ async fn record_all(pool: &PgPool, entries: Vec<(Entry, Answer)>) -> Effects {
             other => break other,
         }
     };
+    metrics::counter!("store_commits_total").increment(1);
     let mut effects = Effects::none();
     match outcome {
         Ok(moved) => {
@@ -213,6 +215,7 @@ async fn start_all(pool: &PgPool, starts: Vec<(NewRun, DateTime<Utc>, Answer)>) 
         Ok(mut connection) => batch::insert_runs(&mut connection, &runs, now).await,
         Err(e) => Err(e.into()),
     };
+    metrics::counter!("store_commits_total").increment(1);
     let mut effects = Effects { events: Vec::new(), ring: outcome.is_ok() };
     for (run, _, answer) in starts {
         if outcome.is_ok() {

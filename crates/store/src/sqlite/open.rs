@@ -34,7 +34,7 @@ impl Db {
             ))
         })?;
         check_power_safety(&mut connection).await?;
-        MIGRATIONS.run(&mut connection).await.map_err(|e| {
+        migrate(&mut connection).await.map_err(|e| {
             StoreError::Invalid(format!(
                 "the tables of {} cannot be brought up to date: {e}; restore the file from a backup, or use the program version that wrote it",
                 options.url
@@ -74,6 +74,15 @@ fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(256))
+}
+
+/// All in one transaction that holds the write lock from its beginning: of several programs that
+/// start at once, one migrates and the others find it done.
+async fn migrate(connection: &mut Connection) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    MIGRATIONS.run(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// SQLite takes any word for these settings and says nothing: read them back.

@@ -209,6 +209,7 @@ async fn write_together(
         }
     }
     sqlx::query("COMMIT").execute(&mut *connection).await?;
+    metrics::counter!("store_commits_total").increment(1);
     Ok(())
 }
 

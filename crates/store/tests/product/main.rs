@@ -4,6 +4,7 @@
 #[macro_use]
 #[path = "../place/mod.rs"]
 mod place;
+mod migrations;
 
 use std::sync::Arc;
 
