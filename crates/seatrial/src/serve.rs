@@ -61,7 +61,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = || shutdown.clone().cancelled_owned();
     let front = seatrial_api::serve(settings.listen, operations.clone(), config, stop()).await?;
     let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
-    let mut config = WorkerConfig::new(&settings.worker_name);
+    let mut config = WorkerConfig::new(settings.worker_name());
     config.retention = Some(KEPT);
     let worker = Worker::new(config, store.journal(), registry, clock);
     let worker = tokio::spawn(worker.run(shutdown.clone()));

@@ -65,8 +65,7 @@ pub struct Settings {
     /// A page that tells people how to set a repository up; linked where one is not.
     pub docs_url: Option<Url>,
     /// The worker's name: the same over restarts, different for each process of one database.
-    #[serde(default = "defaults::worker_name")]
-    pub worker_name: String,
+    pub worker_name: Option<String>,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter of `tracing`.
     #[serde(default = "defaults::log")]
     pub log: String,
@@ -82,6 +81,21 @@ pub enum LogFormat {
     #[default]
     Text,
     Json,
+}
+
+impl Settings {
+    /// As it was set; else, a file has one process, and processes that share PostgreSQL are told
+    /// apart by their machine (in Kubernetes, their pod).
+    pub fn worker_name(&self) -> String {
+        let machine = || {
+            let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+            Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+        };
+        self.worker_name
+            .clone()
+            .or_else(|| if self.database_url.starts_with("sqlite:") { None } else { machine() })
+            .unwrap_or_else(|| "seatrial".to_owned())
+    }
 }
 
 mod defaults {
@@ -110,9 +124,6 @@ mod defaults {
     }
     pub fn ingress_namespace() -> String {
         "ingress-nginx".to_owned()
-    }
-    pub fn worker_name() -> String {
-        "seatrial".to_owned()
     }
     pub fn log() -> String {
         "info".to_owned()
