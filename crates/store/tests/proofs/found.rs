@@ -1,0 +1,102 @@
+//! What the proofs have found, as small as it gets.
+
+use std::time::Duration;
+
+use seatrial_engine::{
+    Claim, ClaimRequest, Clock, Entry, Journal as _, Limits, NewRun, RunState, Transition, WorkerId,
+};
+use serde_json::json;
+
+use crate::broken::Fault;
+use crate::demo::{Demo, Input, Plot};
+use crate::place::On;
+use crate::process::{Life, Point};
+use crate::stage::{Ground, Stage, alone};
+
+alone_on_each_store!(
+    a_run_started_by_another_process_is_found_although_nobody_rings,
+    a_run_of_a_dead_worker_is_taken_over_although_its_limit_is_one,
+    a_run_that_parks_while_it_is_cancelled_sees_it,
+);
+
+fn run() -> NewRun {
+    NewRun::of::<Demo>(&Input { label: "a".to_owned(), plot: Plot::Steps }).unwrap()
+}
+
+fn request(stage: &Stage, limits: Limits) -> ClaimRequest {
+    let now = stage.clock.now();
+    ClaimRequest {
+        worker: WorkerId::new("w"),
+        workflows: vec!["demo".to_owned()],
+        limit: 10,
+        limits,
+        now,
+        lease_until: now + Duration::from_secs(10),
+    }
+}
+
+fn entry(stage: &Stage, claim: &Claim, transition: Transition) -> Entry {
+    let at = stage.clock.now();
+    Entry {
+        run: claim.id,
+        epoch: claim.epoch,
+        parent: None,
+        at,
+        lease_until: at + Duration::from_secs(10),
+        open: Vec::new(),
+        finished: Vec::new(),
+        children: Vec::new(),
+        transition: Some(transition),
+    }
+}
+
+fn a_run_started_by_another_process_is_found_although_nobody_rings(on: On) {
+    let ground = Ground::new(on);
+    alone(async {
+        let stage = Stage::new(&ground, Fault::None).await;
+        let worker = stage.process(Point::Never, Life::Runs).await;
+        let _works = worker.works("w");
+        stage.settles().await;
+        let other = stage.process(Point::Never, Life::Runs).await;
+        let id = other.journal.start(run()).await.unwrap().id;
+        let ended = stage
+            .until("the run's end", async || {
+                let run = other.journal.find_run(id).await.unwrap().unwrap();
+                run.summary.state.is_final().then_some(run.summary.state)
+            })
+            .await;
+        assert_eq!(ended, Ok(RunState::Succeeded));
+    });
+}
+
+fn a_run_of_a_dead_worker_is_taken_over_although_its_limit_is_one(on: On) {
+    let ground = Ground::new(on);
+    alone(async {
+        let stage = Stage::new(&ground, Fault::None).await;
+        let store = stage.process(Point::Never, Life::Runs).await.store;
+        let id = store.start(run()).await.unwrap().id;
+        let limits = Limits { of_workflow: [("demo".to_owned(), 1)].into(), ..Limits::default() };
+        store.claim(&request(&stage, limits.clone())).await.unwrap().pop().expect("claimed");
+        stage.clock.advance(Duration::from_secs(11));
+        let taken_over = store.claim(&request(&stage, limits)).await.unwrap();
+        assert_eq!(taken_over.iter().map(|claim| claim.id).collect::<Vec<_>>(), [id]);
+    });
+}
+
+fn a_run_that_parks_while_it_is_cancelled_sees_it(on: On) {
+    let ground = Ground::new(on);
+    alone(async {
+        let stage = Stage::new(&ground, Fault::None).await;
+        let store = stage.process(Point::Never, Life::Runs).await.store;
+        let id = store.start(run()).await.unwrap().id;
+        let claim = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("claimed");
+        store.cancel(id, "not wanted any more", stage.clock.now()).await.unwrap();
+        // It had not heard of it when it began to wait.
+        let parks = Transition::Park { wake_at: None, signals_seen: None, reason: "waits".to_owned() };
+        store.record(entry(&stage, &claim, parks)).await.unwrap();
+        let again = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("it is woken");
+        assert_eq!(again.cancel.as_deref(), Some("not wanted any more"));
+        let done = Transition::Succeeded(json!(null));
+        store.record(entry(&stage, &again, done)).await.unwrap();
+    });
+}
