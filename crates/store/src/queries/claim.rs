@@ -88,7 +88,7 @@ async fn choose(connection: &mut Connection, request: &ClaimRequest) -> Result<V
     let mut room = Room::new(&request.limits);
     if !request.limits.is_empty() {
         db::lock_claims(connection).await?;
-        room.count(connection).await?;
+        room.count(connection, request.now).await?;
     }
     let mut chosen: Vec<i64> = Vec::new();
     loop {
@@ -141,11 +141,14 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// What is running already, on all workers.
-    async fn count(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
+    /// What is running already, on all workers. One whose lease has expired does not count: it is
+    /// itself to be claimed.
+    async fn count(&mut self, connection: &mut Connection, now: DateTime<Utc>) -> Result<(), StoreError> {
         let rows = sqlx::query(
-            "SELECT workflow, limit_group, count(*) AS n FROM runs WHERE state = 'running' GROUP BY workflow, limit_group",
+            "SELECT workflow, limit_group, count(*) AS n FROM runs WHERE state = 'running' AND lease_until > $1
+             GROUP BY workflow, limit_group",
         )
+        .bind(millis(now))
         .fetch_all(connection)
         .await?;
         for row in &rows {
