@@ -190,6 +190,8 @@ impl World {
         let at = SystemClock.now();
         let entry = Entry {
             run: claim.id,
+            row: claim.row,
+            key: claim.key.clone(),
             epoch: claim.epoch,
             parent: None,
             at,

@@ -40,6 +40,7 @@ pub(crate) struct Execution {
     pub(crate) run: RunId,
     pub(crate) epoch: Epoch,
     pub(crate) version: u32,
+    row: i64,
     parent: Option<RunId>,
     pub(crate) key: Option<String>,
     pub(crate) started_at: DateTime<Utc>,
@@ -148,6 +149,7 @@ impl Execution {
             run: claim.id,
             epoch: claim.epoch,
             version: claim.version,
+            row: claim.row,
             parent: claim.parent,
             key: claim.key.clone(),
             started_at: claim.started_at,
@@ -358,6 +360,8 @@ impl Execution {
             let lease_until = at + self.lease;
             let entry = Entry {
                 run: self.run,
+                row: self.row,
+                key: self.key.clone(),
                 epoch: self.epoch,
                 parent: self.parent,
                 at,

@@ -137,6 +137,8 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub id: RunId,
+    /// Where the journal keeps the run; its entries say it again.
+    pub row: i64,
     pub epoch: Epoch,
     pub workflow: String,
     pub version: u32,
@@ -164,6 +166,9 @@ pub struct Claim {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub run: RunId,
+    /// As the claim said.
+    pub row: i64,
+    pub key: Option<String>,
     pub epoch: Epoch,
     /// Told when the run ends.
     pub parent: Option<RunId>,

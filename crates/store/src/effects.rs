@@ -21,6 +21,11 @@ impl Effects {
         Self::default()
     }
 
+    /// Nothing has changed that anybody would want to know.
+    pub(crate) fn is_none(&self) -> bool {
+        self.events.is_empty() && !self.ring
+    }
+
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.events.extend(other.events);
         self.ring |= other.ring;

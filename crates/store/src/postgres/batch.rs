@@ -1,19 +1,13 @@
 //! Many runs in one statement.
 
-use seatrial_engine::{Entry, FinishedAttempt, NewRun, RunId};
-use sqlx::Row as _;
-use uuid::Uuid;
+use std::collections::HashSet;
+
+use seatrial_engine::{Entry, FinishedAttempt, NewRun};
 
 use super::db::Connection;
 use super::record::Columns;
 use super::rows::{millis, to_json};
 use crate::error::StoreError;
-
-/// A run that an entry was written to.
-pub(crate) struct Moved {
-    pub(crate) run: RunId,
-    pub(crate) key: Option<String>,
-}
 
 /// Attempts as columns.
 #[derive(Default)]
@@ -52,7 +46,7 @@ impl Attempts {
 /// have ended: one statement for any number of runs.
 const WRITE: &str = "
     WITH e AS (
-        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
                              $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[])
             AS e (run, epoch, state, lease_until, open, wake_at, signals_seen, wait_reason, output, failure,
                   cancel_reason, finished_at, at)),
@@ -61,34 +55,35 @@ const WRITE: &str = "
             wake_at = CASE WHEN e.signals_seen < r.signalled THEN e.at ELSE e.wake_at END,
             awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
             failure = e.failure, cancel_reason = coalesce(e.cancel_reason, r.cancel_reason), finished_at = e.finished_at
-        FROM e WHERE r.id = e.run AND r.epoch = e.epoch AND r.state = 'running'
-        RETURNING r.seq, r.id, r.key),
+        FROM e WHERE r.seq = e.run AND r.epoch = e.epoch AND r.state = 'running'
+        RETURNING r.seq),
     kept AS (
         INSERT INTO attempts (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome, output,
                               failure, retry_at)
         SELECT m.seq, a.scope, a.name, a.occurrence, a.attempt, a.position, a.started_at, a.finished_at, a.outcome,
                a.output, a.failure, a.retry_at
-        FROM unnest($14::uuid[], $15::text[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
+        FROM unnest($14::bigint[], $15::text[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
                     $21::bigint[], $22::text[], $23::text[], $24::text[], $25::bigint[])
             AS a (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome, output, failure,
                   retry_at)
-        JOIN moved m ON m.id = a.run
+        JOIN moved m ON m.seq = a.run
         ON CONFLICT DO NOTHING)
-    SELECT id, key FROM moved";
+    SELECT seq FROM moved";
 
-/// Writes entries of different runs; those that are not answered have lost their lease.
-pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry]) -> Result<Vec<Moved>, StoreError> {
+/// Writes entries of different runs and returns the rows written; the others have lost their
+/// lease.
+pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry]) -> Result<HashSet<i64>, StoreError> {
     let columns = entries.iter().map(|entry| Columns::of(entry)).collect::<Result<Vec<_>, _>>()?;
     let mut attempts = Attempts::default();
-    let mut runs_of_attempts: Vec<Uuid> = Vec::new();
+    let mut runs_of_attempts: Vec<i64> = Vec::new();
     for entry in entries {
         for attempt in &entry.finished {
-            runs_of_attempts.push(entry.run.0);
+            runs_of_attempts.push(entry.row);
             attempts.push(attempt)?;
         }
     }
-    let rows = sqlx::query(WRITE)
-        .bind(entries.iter().map(|entry| entry.run.0).collect::<Vec<_>>())
+    let written: Vec<i64> = sqlx::query_scalar(WRITE)
+        .bind(entries.iter().map(|entry| entry.row).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.epoch.0).collect::<Vec<_>>())
         .bind(columns.iter().map(|c| c.state).collect::<Vec<_>>())
         .bind(columns.iter().map(|c| c.lease_until).collect::<Vec<_>>())
@@ -115,7 +110,7 @@ pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry
         .bind(attempts.retries)
         .fetch_all(connection)
         .await?;
-    rows.iter().map(|row| Ok(Moved { run: RunId(row.try_get("id")?), key: row.try_get("key")? })).collect()
+    Ok(written.into_iter().collect())
 }
 
 /// Writes attempts that have ended. One that is there already was written by the same write,

@@ -42,7 +42,7 @@ impl Notifier {
     }
 
     pub(super) fn tell(&self, effects: &Effects) {
-        if effects.events.is_empty() && !effects.ring {
+        if effects.is_none() {
             return;
         }
         // When others cannot keep up, they are left to their sweep.

@@ -98,7 +98,9 @@ impl Writer {
         let mut transaction = self.pool.begin().await?;
         let written = write(&mut transaction, given).await?;
         transaction.commit().await?;
-        metrics::counter!("store_commits_total").increment(1);
+        if !written.1.is_none() {
+            metrics::counter!("store_commits_total").increment(1);
+        }
         Ok(written)
     }
 
@@ -165,11 +167,11 @@ async fn write_lane(pool: PgPool, mut queue: mpsc::Receiver<Job>, told: Told) {
 }
 
 async fn record_all(pool: &PgPool, entries: Vec<(Entry, Answer)>) -> Effects {
-    let written: Vec<_> = entries.iter().map(|(entry, _)| entry).collect();
+    let waiting: Vec<_> = entries.iter().map(|(entry, _)| entry).collect();
     let mut tries = 1;
     let outcome = loop {
         let outcome = match pool.acquire().await {
-            Ok(mut connection) => batch::write_entries(&mut connection, &written).await,
+            Ok(mut connection) => batch::write_entries(&mut connection, &waiting).await,
             Err(e) => Err(e.into()),
         };
         match outcome {
@@ -183,16 +185,13 @@ async fn record_all(pool: &PgPool, entries: Vec<(Entry, Answer)>) -> Effects {
     metrics::counter!("store_commits_total").increment(1);
     let mut effects = Effects::none();
     match outcome {
-        Ok(moved) => {
-            let mut moved: std::collections::HashMap<_, _> =
-                moved.into_iter().map(|moved| (moved.run, moved)).collect();
+        Ok(written) => {
             for (entry, answer) in entries {
-                let outcome = match moved.remove(&entry.run) {
-                    Some(moved) => {
-                        effects = effects.and(record::effects_of(&entry, &moved));
-                        Ok(())
-                    }
-                    None => Err(JournalError::Fenced { run: entry.run, epoch: entry.epoch }.into()),
+                let outcome = if written.contains(&entry.row) {
+                    effects = effects.and(record::effects_of(&entry));
+                    Ok(())
+                } else {
+                    Err(JournalError::Fenced { run: entry.run, epoch: entry.epoch }.into())
                 };
                 // The caller may have gone away; the write stands.
                 let _ = answer.send(outcome);

@@ -205,6 +205,7 @@ async fn take(connection: &mut Connection, row: &Row, request: &ClaimRequest) ->
     let signalled: i64 = row.try_get("signalled")?;
     Ok(Claim {
         id: RunId(row.try_get("id")?),
+        row: seq,
         epoch: Epoch(epoch),
         workflow: row.try_get("workflow")?,
         version: unsigned(row, "version")?,

@@ -3,10 +3,9 @@
 use seatrial_engine::history::ChildEnd;
 use seatrial_engine::{Entry, JournalError, RunEvent, RunState, Transition};
 
-use super::batch::{self, Moved};
 use super::db::Connection;
 use super::rows::{millis, to_json};
-use super::{signals, start};
+use super::{batch, signals, start};
 use crate::effects::Effects;
 use crate::error::StoreError;
 
@@ -26,9 +25,10 @@ pub(super) async fn record(connection: &mut Connection, entry: &Entry) -> Result
         let (_, told) = start::start(connection, child, entry.at).await?;
         effects = effects.and(told);
     }
-    let moved = batch::write_entries(connection, &[entry]).await?;
-    let moved = moved.first().ok_or(JournalError::Fenced { run: entry.run, epoch: entry.epoch })?;
-    effects = effects.and(effects_of(entry, moved));
+    if !batch::write_entries(connection, &[entry]).await?.contains(&entry.row) {
+        return Err(JournalError::Fenced { run: entry.run, epoch: entry.epoch }.into());
+    }
+    effects = effects.and(effects_of(entry));
     let end = match &entry.transition {
         None | Some(Transition::Park { .. }) => None,
         Some(Transition::Succeeded(output)) => Some(ChildEnd::Succeeded(output.clone())),
@@ -42,8 +42,8 @@ pub(super) async fn record(connection: &mut Connection, entry: &Entry) -> Result
 }
 
 /// What a written entry says to the process.
-pub(super) fn effects_of(entry: &Entry, moved: &Moved) -> Effects {
-    let key = moved.key.clone();
+pub(super) fn effects_of(entry: &Entry) -> Effects {
+    let key = entry.key.clone();
     match &entry.transition {
         Some(transition) => {
             let state = state_after(transition);

@@ -1,20 +1,14 @@
 //! Many runs in one statement.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use seatrial_engine::{Entry, FinishedAttempt, NewRun, RunId};
+use seatrial_engine::{Entry, FinishedAttempt, NewRun};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::db::Connection;
 use super::record::Columns;
 use super::rows::{millis, to_json};
 use crate::error::StoreError;
-
-/// A run that an entry was written to.
-pub(crate) struct Moved {
-    pub(crate) run: RunId,
-    pub(crate) key: Option<String>,
-}
 
 /// Rows in one statement: few different sizes, so that few statements are prepared.
 const SIZES: [usize; 4] = [64, 16, 4, 1];
@@ -29,55 +23,65 @@ fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// Writes entries of different runs; those that are not answered have lost their lease. The fence
-/// check, the lease renewal, the steps in progress and the transition are one statement, the
-/// attempts that have ended another.
-pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry]) -> Result<Vec<Moved>, StoreError> {
-    let mut moved = Vec::with_capacity(entries.len());
-    let mut numbers = HashMap::with_capacity(entries.len());
+/// Writes entries of different runs and returns the rows written; the others have lost their
+/// lease. The fence check, the lease renewal, the steps in progress and the transition are one
+/// statement, the attempts that have ended another.
+pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry]) -> Result<HashSet<i64>, StoreError> {
+    let mut written = HashSet::with_capacity(entries.len());
     for piece in pieces(entries) {
-        let columns = piece.iter().map(|entry| Columns::of(entry)).collect::<Result<Vec<_>, _>>()?;
-        let mut update: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "WITH e (run, epoch, state, lease_until, open, wake_at, signals_seen, wait_reason, output, failure,
-                     cancel_reason, finished_at, at) AS (",
-        );
-        update.push_values(piece.iter().zip(columns), |mut row, (entry, columns)| {
-            row.push_bind(entry.run.0)
-                .push_bind(entry.epoch.0)
-                .push_bind(columns.state)
-                .push_bind(columns.lease_until)
-                .push_bind(columns.open)
-                .push_bind(columns.wake_at)
-                .push_bind(columns.signals_seen)
-                .push_bind(columns.wait_reason)
-                .push_bind(columns.output)
-                .push_bind(columns.failure)
-                .push_bind(columns.cancel_reason)
-                .push_bind(columns.finished_at)
-                .push_bind(columns.at);
-        });
-        update.push(
-            ") UPDATE runs SET state = e.state, lease_until = e.lease_until, open = e.open,
-                wake_at = CASE WHEN e.signals_seen < signalled THEN e.at ELSE e.wake_at END,
-                awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
-                failure = e.failure, cancel_reason = coalesce(e.cancel_reason, runs.cancel_reason),
-                finished_at = e.finished_at
-             FROM e WHERE runs.id = e.run AND runs.epoch = e.epoch AND runs.state = 'running'
-             RETURNING seq, id, key",
-        );
-        for row in update.build().fetch_all(&mut *connection).await? {
-            let run = RunId(row.try_get("id")?);
-            numbers.insert(run, row.try_get::<i64, _>("seq")?);
-            moved.push(Moved { run, key: row.try_get("key")? });
+        // Counted first: the rows are only asked for when one of them is missing.
+        sqlx::query("SAVEPOINT entries").execute(&mut *connection).await?;
+        let counted = update(piece, "")?.build().execute(&mut *connection).await?.rows_affected();
+        if counted == piece.len() as u64 {
+            sqlx::query("RELEASE entries").execute(&mut *connection).await?;
+            written.extend(piece.iter().map(|entry| entry.row));
+            continue;
+        }
+        sqlx::raw_sql("ROLLBACK TO entries; RELEASE entries").execute(&mut *connection).await?;
+        for row in update(piece, " RETURNING seq")?.build().fetch_all(&mut *connection).await? {
+            written.insert(row.try_get("seq")?);
         }
     }
     let attempts: Vec<_> = entries
         .iter()
-        .filter_map(|entry| numbers.get(&entry.run).map(|seq| entry.finished.iter().map(move |a| (*seq, a))))
-        .flatten()
+        .filter(|entry| written.contains(&entry.row))
+        .flat_map(|entry| entry.finished.iter().map(|attempt| (entry.row, attempt)))
         .collect();
     insert_attempts(connection, &attempts).await?;
-    Ok(moved)
+    Ok(written)
+}
+
+fn update(entries: &[&Entry], returning: &str) -> Result<QueryBuilder<Sqlite>, StoreError> {
+    let columns = entries.iter().map(|entry| Columns::of(entry)).collect::<Result<Vec<_>, _>>()?;
+    let mut update: QueryBuilder<Sqlite> = QueryBuilder::new(
+        "WITH e (run, epoch, state, lease_until, open, wake_at, signals_seen, wait_reason, output, failure,
+                 cancel_reason, finished_at, at) AS (",
+    );
+    update.push_values(entries.iter().zip(columns), |mut row, (entry, columns)| {
+        row.push_bind(entry.row)
+            .push_bind(entry.epoch.0)
+            .push_bind(columns.state)
+            .push_bind(columns.lease_until)
+            .push_bind(columns.open)
+            .push_bind(columns.wake_at)
+            .push_bind(columns.signals_seen)
+            .push_bind(columns.wait_reason)
+            .push_bind(columns.output)
+            .push_bind(columns.failure)
+            .push_bind(columns.cancel_reason)
+            .push_bind(columns.finished_at)
+            .push_bind(columns.at);
+    });
+    update.push(
+        ") UPDATE runs SET state = e.state, lease_until = e.lease_until, open = e.open,
+            wake_at = CASE WHEN e.signals_seen < signalled THEN e.at ELSE e.wake_at END,
+            awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
+            failure = e.failure, cancel_reason = coalesce(e.cancel_reason, runs.cancel_reason),
+            finished_at = e.finished_at
+         FROM e WHERE runs.seq = e.run AND runs.epoch = e.epoch AND runs.state = 'running'",
+    );
+    update.push(returning);
+    Ok(update)
 }
 
 /// Writes attempts that have ended. One that is there already was written by the same write,

@@ -157,6 +157,9 @@ async fn fold(connection: &mut Connection, jobs: &mut Vec<Job>) -> (Effects, boo
     for answer in answers {
         effects = effects.and(answer(outcome.clone()));
     }
+    if !effects.is_none() {
+        metrics::counter!("store_commits_total").increment(1);
+    }
     (effects, outcome.is_err())
 }
 
@@ -192,11 +195,10 @@ async fn write_together(
             }
         }
         let written: Vec<_> = batch.values().map(|(entry, _)| entry).collect();
-        let moved = batch::write_entries(connection, &written).await?;
-        let mut moved: HashMap<_, _> = moved.into_iter().map(|moved| (moved.run, moved)).collect();
+        let written = batch::write_entries(connection, &written).await?;
         answers.extend(batch.into_values().map(|(entry, answer)| {
-            let moved = moved.remove(&entry.run);
-            answer_entry(entry, moved, answer)
+            let is_written = written.contains(&entry.row);
+            answer_entry(entry, is_written, answer)
         }));
         waiting = later;
     }
@@ -209,7 +211,6 @@ async fn write_together(
         }
     }
     sqlx::query("COMMIT").execute(&mut *connection).await?;
-    metrics::counter!("store_commits_total").increment(1);
     Ok(())
 }
 
@@ -227,11 +228,11 @@ fn answer_start((run, _, answer): Begun) -> Answer {
     })
 }
 
-fn answer_entry(entry: Entry, moved: Option<batch::Moved>, answer: oneshot::Sender<Result<(), StoreError>>) -> Answer {
+fn answer_entry(entry: Entry, is_written: bool, answer: oneshot::Sender<Result<(), StoreError>>) -> Answer {
     Box::new(move |committed| {
-        let (outcome, effects) = match (committed, moved) {
-            (Ok(()), Some(moved)) => (Ok(()), record::effects_of(&entry, &moved)),
-            (Ok(()), None) => {
+        let (outcome, effects) = match (committed, is_written) {
+            (Ok(()), true) => (Ok(()), record::effects_of(&entry)),
+            (Ok(()), false) => {
                 (Err(JournalError::Fenced { run: entry.run, epoch: entry.epoch }.into()), Effects::none())
             }
             (Err(e), _) => (Err(e), Effects::none()),

@@ -72,6 +72,8 @@ async fn a_worker_that_lost_its_lease_records_nothing(on: On) {
     let now = bench.clock.now();
     let entry = Entry {
         run: id,
+        row: lost.row,
+        key: None,
         epoch: lost.epoch,
         parent: None,
         at: now,

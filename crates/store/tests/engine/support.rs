@@ -301,6 +301,8 @@ pub fn entry(claim: &Claim, bench: &Bench, transition: Option<Transition>) -> En
     let at = bench.clock.now();
     Entry {
         run: claim.id,
+        row: claim.row,
+        key: claim.key.clone(),
         epoch: claim.epoch,
         parent: claim.parent,
         at,

@@ -16,6 +16,7 @@ pub enum On {
 }
 
 /// A test for each database of each `async fn name(on: On)`.
+#[allow(unused_macros, reason = "not every test target has tests for each")]
 macro_rules! on_each_store {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {

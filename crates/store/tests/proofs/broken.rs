@@ -56,6 +56,7 @@ impl Broken {
         let run = self.journal.find_run(taken.id).await.unwrap()?;
         Some(Claim {
             id: taken.id,
+            row: -1,
             epoch: Epoch(taken.epoch + 1),
             workflow: taken.workflow,
             version: taken.version,

@@ -39,6 +39,8 @@ fn entry(stage: &Stage, claim: &Claim, transition: Transition) -> Entry {
     let at = stage.clock.now();
     Entry {
         run: claim.id,
+        row: claim.row,
+        key: claim.key.clone(),
         epoch: claim.epoch,
         parent: None,
         at,
