@@ -228,6 +228,11 @@ impl Execution {
         must_write
     }
 
+    /// The next commit writes, although nothing is new: it asks whether the lease still holds.
+    pub(crate) fn write_anew(&self) {
+        self.state().revision += 1;
+    }
+
     /// The step's attempt has ended.
     pub(crate) fn finish(&self, attempt: FinishedAttempt) {
         let mut state = self.state();
@@ -322,7 +327,8 @@ impl Execution {
     /// Gives the run back to the journal. Does not return: the executor ends this execution.
     pub(crate) async fn park<T>(&self, wake_at: Option<DateTime<Utc>>, for_signal: bool, reason: &str) -> T {
         let signals_seen = for_signal.then(|| self.signals_seen());
-        let parked = Transition::Park { wake_at, signals_seen, reason: reason.to_owned() };
+        let cancel_seen = self.cancellation.is_requested();
+        let parked = Transition::Park { wake_at, signals_seen, cancel_seen, reason: reason.to_owned() };
         let exit = match self.commit(Write::of(parked)).await {
             Ok(()) => Exit::Parked,
             Err(CommitError::Exit(exit)) => exit,
