@@ -183,7 +183,8 @@ fn blame_refusal(
     Some(blame)
 }
 
-/// True while a container that has no readiness probe has only just started.
+/// True while a container does not run (its workload's status has not heard of it yet), or one
+/// that has no readiness probe has only just started.
 fn is_settling(scene: &Scene, patience: &mut Patience, now: Instant, recheck: &mut Recheck) -> bool {
     let mut settling = false;
     for pod in scene.pods.iter().filter(|pod| standing(scene, pod) == Standing::Current) {
@@ -191,7 +192,12 @@ fn is_settling(scene: &Scene, patience: &mut Patience, now: Instant, recheck: &m
         for seen in pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()) {
             let probed = declared.iter().any(|c| c.name == seen.name && c.readiness_probe.is_some());
             let running = seen.state.as_ref().is_some_and(|state| state.running.is_some());
-            if probed || !running {
+            if !running {
+                recheck.after(SETTLING);
+                settling = true;
+                continue;
+            }
+            if probed {
                 continue;
             }
             let key = format!("running {}", seen.container_id.as_deref().unwrap_or(&seen.name));

@@ -42,7 +42,7 @@ async fn database(settings: &Settings) -> anyhow::Result<String> {
     // A wrong preview URL has a line of its own, and says nothing of the database.
     let preview_url = wiring::preview_url(settings).or_else(|_| UrlTemplate::parse(DEFAULT_PREVIEW_URL))?;
     wiring::open_store(settings, preview_url).await?.ping().await?;
-    Ok(format!("{} is open, its tables are up to date", settings.database_url))
+    Ok(format!("{} is open, its tables are up to date", settings.database()))
 }
 
 async fn helm(settings: &Settings) -> anyhow::Result<String> {

@@ -84,6 +84,20 @@ pub enum LogFormat {
 }
 
 impl Settings {
+    /// The database as it may be shown: without user, password and parameters.
+    pub fn database(&self) -> String {
+        if self.database_url.starts_with("sqlite:") {
+            return self.database_url.clone();
+        }
+        match Url::parse(&self.database_url) {
+            Ok(url) => {
+                let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+                format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+            }
+            Err(_) => "the database".to_owned(),
+        }
+    }
+
     /// As it was set; else, a file has one process, and processes that share PostgreSQL are told
     /// apart by their machine (in Kubernetes, their pod).
     pub fn worker_name(&self) -> String {
@@ -362,5 +376,14 @@ mod tests {
     #[test]
     fn an_empty_variable_counts_as_not_set() {
         assert!(load(&[("SEATRIAL_BOOTSTRAP_TOKEN", "")]).unwrap().bootstrap_token.is_none());
+    }
+
+    #[test]
+    fn a_database_is_shown_without_its_password() {
+        let mut settings = load(&[]).unwrap();
+        settings.database_url = "postgres://ada:hunter2@db.example:5433/seatrial?password=hunter2".to_owned();
+        assert_eq!(settings.database(), "postgres://db.example:5433/seatrial");
+        settings.database_url = "postgres://a:p@ss/w@db/x".to_owned();
+        assert!(!settings.database().contains("p@ss"), "{}", settings.database());
     }
 }

@@ -32,7 +32,7 @@ pub async fn open_store(settings: &Settings, preview_url: UrlTemplate) -> anyhow
 
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     open_store(settings, preview_url(settings)?).await?;
-    println!("The tables of {} are up to date.", settings.database_url);
+    println!("The tables of {} are up to date.", settings.database());
     Ok(())
 }
 

@@ -197,6 +197,14 @@ fn jobs_count_by_their_end() {
 }
 
 #[test]
+fn a_container_that_does_not_run_is_not_ready_whatever_its_workload_says() {
+    let ended = json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
+    let stale = pod("shop-a-1", "shop-a", container(0, ended));
+    let scene = scene(deployment(1, 1, "1", 1), &[replica_set("shop-a", "1")], &[stale]);
+    assert_eq!(words(judged(&scene)), "waiting shop 1/1");
+}
+
+#[test]
 fn containers_without_probe_must_last_a_moment() {
     let mut running = pod("shop-a-1", "shop-a", container(0, json!({ "running": {} })));
     running["spec"]["containers"][0].as_object_mut().unwrap().remove("readinessProbe");

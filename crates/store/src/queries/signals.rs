@@ -71,17 +71,12 @@ pub(super) async fn tell_parent(
         .map_err(|e| StoreError::Invalid(format!("how run {child} ended cannot be written as JSON: {e}")))?;
     let name = child_signal(child);
     let message = NewSignal { deduplication: Some(name.clone()), name, payload };
-    let open: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM runs WHERE id = $1 AND state IN ('queued', 'running', 'waiting'))",
-    )
-    .bind(parent.0)
-    .fetch_one(&mut *connection)
-    .await?;
-    if !open {
-        return Ok(Effects::none());
+    match signal(connection, parent, &message, now).await {
+        Ok(((), effects)) => Ok(effects),
+        // It may end at this very moment: nobody is left to be told.
+        Err(StoreError::Journal(JournalError::Illegal(_) | JournalError::NotFound(_))) => Ok(Effects::none()),
+        Err(e) => Err(e),
     }
-    let ((), effects) = signal(connection, parent, &message, now).await?;
-    Ok(effects)
 }
 
 /// All signals of a run, oldest first.

@@ -3,6 +3,7 @@
 //! the others, all share the commit, and each is answered only after it.
 
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -188,10 +189,11 @@ async fn write_together(
         let mut batch: HashMap<_, Recorded> = HashMap::with_capacity(waiting.len());
         let mut later = Vec::new();
         for (entry, answer) in waiting {
-            if batch.contains_key(&entry.run) {
-                later.push((entry, answer));
-            } else {
-                batch.insert(entry.run, (entry, answer));
+            match batch.entry(entry.run) {
+                hash_map::Entry::Vacant(free) => {
+                    free.insert((entry, answer));
+                }
+                hash_map::Entry::Occupied(_) => later.push((entry, answer)),
             }
         }
         let written: Vec<_> = batch.values().map(|(entry, _)| entry).collect();
