@@ -58,18 +58,26 @@ pub fn parse(log: &str, witness: &Path) -> Vec<Event> {
         if let Some(begun) = call.strip_suffix(" <unfinished ...>") {
             begins(&mut events, thread, begun, witness);
             unfinished.insert(thread, begun);
-        } else if let Some((_, rest)) = call.strip_prefix("<... ").and_then(|call| call.split_once(" resumed>")) {
-            let begun = unfinished.remove(&thread).expect("a call is resumed that had begun");
-            ends(&mut events, thread, begun, rest);
-        } else if let Some(close) = call.rfind(") = ") {
-            begins(&mut events, thread, &call[..close], witness);
-            ends(&mut events, thread, &call[..close], &call[close..]);
+            continue;
+        }
+        // What a call returned is put in a column, with spaces before it.
+        let Some((call, returned)) = call.rsplit_once(" = ") else { continue };
+        match call.strip_prefix("<... ") {
+            Some(_) => {
+                let begun = unfinished.remove(&thread).expect("a call is resumed that had begun");
+                ends(&mut events, thread, begun, returned);
+            }
+            None => {
+                let call = call.trim_end().strip_suffix(')').expect("a call ends with its arguments");
+                begins(&mut events, thread, call, witness);
+                ends(&mut events, thread, call, returned);
+            }
         }
     }
     events
 }
 
-/// A call as `name(arguments`, with what is before its return.
+/// A call is `name(arguments`.
 fn begins(events: &mut Vec<Event>, thread: u32, call: &str, witness: &Path) {
     match call.split_once('(') {
         Some(("fdatasync" | "fsync", descriptor)) => {
@@ -84,10 +92,8 @@ fn begins(events: &mut Vec<Event>, thread: u32, call: &str, witness: &Path) {
     }
 }
 
-fn ends(events: &mut Vec<Event>, thread: u32, call: &str, rest: &str) {
+fn ends(events: &mut Vec<Event>, thread: u32, call: &str, returned: &str) {
     let Some((name, arguments)) = call.split_once('(') else { return };
-    // Arguments that come back may follow the begun part: nothing here has any.
-    let Some((_, returned)) = rest.rsplit_once(") = ") else { return };
     let Ok(returned) = returned.split(['<', ' ']).next().unwrap_or_default().parse::<usize>() else { return };
     let number = |from_the_end| -> usize {
         let mut words = arguments.rsplit(", ");
@@ -155,7 +161,7 @@ mod tests {
              7 fdatasync(4<{file}> <unfinished ...>\n\
              8 <... write resumed>) = 44\n\
              8 write(1<socket:[7]>, \"{said}\", 44) = 44\n\
-             7 <... fdatasync resumed>) = 0\n\
+             7 <... fdatasync resumed>)           = 0\n\
              7 unlink(\"{file}\") = 0\n\
              7 +++ exited with 0 +++\n",
             hex("ab"),
