@@ -37,7 +37,7 @@ impl Postgres {
         let folder = std::env::temp_dir().join(format!("seatrial-postgres-{port}"));
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let server = Self { programs, folder, port };
-        if is_root() {
+        if shell::is_root() {
             shell::run(&mut shell::system("chown", &[ACCOUNT, &server.folder.to_string_lossy()]))?;
         }
         let data = server.data();
@@ -73,7 +73,7 @@ impl Postgres {
 
     fn program(&self, name: &str) -> Command {
         let program = self.programs.join(name);
-        let mut command = if is_root() {
+        let mut command = if shell::is_root() {
             let mut command = shell::system("runuser", &["-u", ACCOUNT, "--"]);
             command.arg(program);
             command
@@ -111,16 +111,6 @@ fn programs() -> Option<PathBuf> {
 }
 
 fn install() -> Result<PathBuf> {
-    if !is_root() || shell::find("apt-get").is_none() {
-        bail!("PostgreSQL's programs (initdb, pg_ctl, postgres) are missing: install the package postgresql");
-    }
-    let mut update = shell::system("apt-get", &["update", "-q"]);
-    shell::run(&mut update)?;
-    let mut install = shell::system("apt-get", &["install", "-y", "-q", "--no-install-recommends", "postgresql"]);
-    shell::run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    shell::install("postgresql").context("PostgreSQL's programs (initdb, pg_ctl, postgres) are not there")?;
     programs().context("the package postgresql was installed, but there is no initdb below /usr/lib/postgresql")
-}
-
-fn is_root() -> bool {
-    shell::run(&mut shell::system("id", &["-u"])).is_ok_and(|id| id.trim() == "0")
 }

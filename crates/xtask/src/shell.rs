@@ -40,6 +40,21 @@ pub fn find(program: &str) -> Option<PathBuf> {
     SYSTEM_PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
 }
 
+pub fn is_root() -> bool {
+    run(&mut system("id", &["-u"])).is_ok_and(|id| id.trim() == "0")
+}
+
+/// Installs a package that is missing, on Debian and as root.
+pub fn install(package: &str) -> Result<()> {
+    if !is_root() || find("apt-get").is_none() {
+        bail!("install the package {package}, or run this as root on Debian: it is missing");
+    }
+    run(&mut system("apt-get", &["update", "-q"]))?;
+    let mut install = system("apt-get", &["install", "-y", "-q", "--no-install-recommends", package]);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    Ok(())
+}
+
 /// Asks again and again until the condition holds, and fails when the time is over.
 pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Result<()> {
     let deadline = Instant::now() + limit;

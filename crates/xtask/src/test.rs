@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::postgres::Postgres;
-use crate::progress::seconds;
+use crate::progress::{seconds, step};
 use crate::stage::Stage;
-use crate::{chart, house, workspace};
+use crate::{chart, house, shell, workspace};
 
 /// Every check that exists, ring by ring.
 #[derive(Args)]
@@ -86,7 +86,10 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
         }
         Ring::Engine => {
             let server = Postgres::start()?;
-            let mut command = test_command(&["--test", "engine", "--test", "product"]);
+            if shell::find("strace").is_none() {
+                step("install strace", || shell::install("strace"))?;
+            }
+            let mut command = test_command(&["--test", "engine", "--test", "product", "--test", "processes"]);
             workspace::show(command.env("SEATRIAL_TEST_POSTGRES", server.url()).arg("--").args(arguments))
         }
         Ring::Github => {

@@ -67,12 +67,18 @@ impl Place {
     }
 
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Store {
-        Store::open(StoreOptions {
-            url: self.url(),
-            preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
-            clock,
-        })
-        .await
-        .unwrap()
+        open_at(&self.url(), clock).await
+    }
+}
+
+pub async fn open_at(url: &str, clock: Arc<dyn Clock>) -> Store {
+    Store::open(options(url, clock)).await.unwrap()
+}
+
+pub fn options(url: &str, clock: Arc<dyn Clock>) -> StoreOptions {
+    StoreOptions {
+        url: url.to_owned(),
+        preview_url: UrlTemplate::parse("http://pr-{number}-{repo}.localhost:8081").unwrap(),
+        clock,
     }
 }
