@@ -322,7 +322,8 @@ impl Execution {
     /// Gives the run back to the journal. Does not return: the executor ends this execution.
     pub(crate) async fn park<T>(&self, wake_at: Option<DateTime<Utc>>, for_signal: bool, reason: &str) -> T {
         let signals_seen = for_signal.then(|| self.signals_seen());
-        let parked = Transition::Park { wake_at, signals_seen, reason: reason.to_owned() };
+        let cancel_seen = self.cancellation.is_requested();
+        let parked = Transition::Park { wake_at, signals_seen, cancel_seen, reason: reason.to_owned() };
         let exit = match self.commit(Write::of(parked)).await {
             Ok(()) => Exit::Parked,
             Err(CommitError::Exit(exit)) => exit,

@@ -101,7 +101,8 @@ impl Executor {
             warn!(reason, "run is parked");
             let wake_at = Some(self.clock.now() + WRONG_VERSION_WAIT);
             // An error only says that the lease is gone, and then there is nothing to park.
-            let _ = execution.commit(Write::of(Transition::Park { wake_at, signals_seen: None, reason })).await;
+            let parked = Transition::Park { wake_at, signals_seen: None, cancel_seen: true, reason };
+            let _ = execution.commit(Write::of(parked)).await;
             return;
         }
         let outcome = AssertUnwindSafe(workflow.run(Context::new(execution.clone()), claim.input)).catch_unwind().await;
@@ -134,6 +135,7 @@ impl Executor {
         let parked = Transition::Park {
             wake_at: Some(self.clock.now()),
             signals_seen: None,
+            cancel_seen: true,
             reason: "handed back by a worker that stopped in the middle of a step".to_owned(),
         };
         // Not waited for longer than the lease: after that anybody may take the run anyhow.

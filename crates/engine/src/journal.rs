@@ -185,11 +185,13 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transition {
     /// Give the lease back; go on at `wake_at`, or at once when a signal has come that is not
-    /// among the first `signals_seen`.
+    /// among the first `signals_seen`, or a request to stop that the run does not know of.
     Park {
         wake_at: Option<DateTime<Utc>>,
         /// `None` when no signal is waited for.
         signals_seen: Option<u64>,
+        /// Whether it knows that it is to stop, if it is: clean-up may wait.
+        cancel_seen: bool,
         reason: String,
     },
     Succeeded(Value),

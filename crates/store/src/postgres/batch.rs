@@ -47,12 +47,13 @@ impl Attempts {
 const WRITE: &str = "
     WITH e AS (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
-                             $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[])
-            AS e (run, epoch, state, lease_until, open, wake_at, signals_seen, wait_reason, output, failure,
-                  cancel_reason, finished_at, at)),
+                             $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[])
+            AS e (run, epoch, state, lease_until, open, wake_at, signals_seen, heeds_cancel, wait_reason, output,
+                  failure, cancel_reason, finished_at, at)),
     moved AS (
         UPDATE runs r SET state = e.state, lease_until = e.lease_until, open = e.open,
-            wake_at = CASE WHEN e.signals_seen < r.signalled THEN e.at ELSE e.wake_at END,
+            wake_at = CASE WHEN e.signals_seen < r.signalled OR (e.heeds_cancel AND r.cancel_reason IS NOT NULL)
+                           THEN e.at ELSE e.wake_at END,
             awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
             failure = e.failure, cancel_reason = coalesce(e.cancel_reason, r.cancel_reason), finished_at = e.finished_at
         FROM e WHERE r.seq = e.run AND r.epoch = e.epoch AND r.state = 'running'
@@ -62,8 +63,8 @@ const WRITE: &str = "
                               failure, retry_at)
         SELECT m.seq, a.scope, a.name, a.occurrence, a.attempt, a.position, a.started_at, a.finished_at, a.outcome,
                a.output, a.failure, a.retry_at
-        FROM unnest($14::bigint[], $15::text[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
-                    $21::bigint[], $22::text[], $23::text[], $24::text[], $25::bigint[])
+        FROM unnest($15::bigint[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[],
+                    $22::bigint[], $23::text[], $24::text[], $25::text[], $26::bigint[])
             AS a (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome, output, failure,
                   retry_at)
         JOIN moved m ON m.seq = a.run
@@ -90,6 +91,7 @@ pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry
         .bind(columns.iter().map(|c| c.open.as_str()).collect::<Vec<_>>())
         .bind(columns.iter().map(|c| c.wake_at).collect::<Vec<_>>())
         .bind(columns.iter().map(|c| c.signals_seen).collect::<Vec<_>>())
+        .bind(columns.iter().map(|c| c.heeds_cancel).collect::<Vec<_>>())
         .bind(columns.iter().map(|c| c.wait_reason.as_deref()).collect::<Vec<_>>())
         .bind(columns.iter().map(|c| c.output.as_deref()).collect::<Vec<_>>())
         .bind(columns.iter().map(|c| c.failure.as_deref()).collect::<Vec<_>>())

@@ -83,6 +83,8 @@ pub(super) struct Columns {
     pub(super) wake_at: Option<i64>,
     /// Set when the run waits for a signal: how many it has seen.
     pub(super) signals_seen: Option<i64>,
+    /// Set when the run parks without knowing whether it is to stop.
+    pub(super) heeds_cancel: bool,
     pub(super) wait_reason: Option<String>,
     pub(super) output: Option<String>,
     pub(super) failure: Option<String>,
@@ -100,6 +102,7 @@ impl Columns {
             open: if entry.open.is_empty() { "[]".to_owned() } else { to_json(&entry.open)? },
             wake_at: None,
             signals_seen: None,
+            heeds_cancel: false,
             wait_reason: None,
             output: None,
             failure: None,
@@ -109,9 +112,10 @@ impl Columns {
         };
         match &entry.transition {
             None => columns.lease_until = Some(millis(entry.lease_until)),
-            Some(Transition::Park { wake_at, signals_seen, reason }) => {
+            Some(Transition::Park { wake_at, signals_seen, cancel_seen, reason }) => {
                 columns.wake_at = wake_at.map(millis);
                 columns.signals_seen = signals_seen.map(|seen| i64::try_from(seen).unwrap_or(i64::MAX));
+                columns.heeds_cancel = !cancel_seen;
                 columns.wait_reason = Some(reason.clone());
             }
             Some(Transition::Succeeded(output)) => columns.output = Some(to_json(output)?),

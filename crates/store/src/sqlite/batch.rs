@@ -54,8 +54,8 @@ pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry
 fn update(entries: &[&Entry], returning: &str) -> Result<QueryBuilder<Sqlite>, StoreError> {
     let columns = entries.iter().map(|entry| Columns::of(entry)).collect::<Result<Vec<_>, _>>()?;
     let mut update: QueryBuilder<Sqlite> = QueryBuilder::new(
-        "WITH e (run, epoch, state, lease_until, open, wake_at, signals_seen, wait_reason, output, failure,
-                 cancel_reason, finished_at, at) AS (",
+        "WITH e (run, epoch, state, lease_until, open, wake_at, signals_seen, heeds_cancel, wait_reason, output,
+                 failure, cancel_reason, finished_at, at) AS (",
     );
     update.push_values(entries.iter().zip(columns), |mut row, (entry, columns)| {
         row.push_bind(entry.row)
@@ -65,6 +65,7 @@ fn update(entries: &[&Entry], returning: &str) -> Result<QueryBuilder<Sqlite>, S
             .push_bind(columns.open)
             .push_bind(columns.wake_at)
             .push_bind(columns.signals_seen)
+            .push_bind(columns.heeds_cancel)
             .push_bind(columns.wait_reason)
             .push_bind(columns.output)
             .push_bind(columns.failure)
@@ -74,7 +75,8 @@ fn update(entries: &[&Entry], returning: &str) -> Result<QueryBuilder<Sqlite>, S
     });
     update.push(
         ") UPDATE runs SET state = e.state, lease_until = e.lease_until, open = e.open,
-            wake_at = CASE WHEN e.signals_seen < signalled THEN e.at ELSE e.wake_at END,
+            wake_at = CASE WHEN e.signals_seen < signalled OR (e.heeds_cancel AND runs.cancel_reason IS NOT NULL)
+                           THEN e.at ELSE e.wake_at END,
             awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
             failure = e.failure, cancel_reason = coalesce(e.cancel_reason, runs.cancel_reason),
             finished_at = e.finished_at

@@ -94,7 +94,8 @@ fn a_run_that_parks_while_it_is_cancelled_sees_it(on: On) {
         let claim = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("claimed");
         store.cancel(id, "not wanted any more", stage.clock.now()).await.unwrap();
         // It had not heard of it when it began to wait.
-        let parks = Transition::Park { wake_at: None, signals_seen: None, reason: "waits".to_owned() };
+        let parks =
+            Transition::Park { wake_at: None, signals_seen: None, cancel_seen: false, reason: "waits".to_owned() };
         store.record(entry(&stage, &claim, parks)).await.unwrap();
         let again = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("it is woken");
         assert_eq!(again.cancel.as_deref(), Some("not wanted any more"));
