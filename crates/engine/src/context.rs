@@ -239,9 +239,14 @@ impl Context {
         let started_at = execution.clock.now();
         let step = OpenStep { key: key.clone(), position, attempt, started_at, wait };
         // With the lease expired as far as this process knows, only the journal can say whether
-        // the run is still its own.
-        if execution.begin(step) || execution.lease_held.has_expired(started_at) {
+        // the run is still its own; and an answer that came after the lease does not say it.
+        let mut ask = execution.begin(step) || execution.lease_held.has_expired(started_at);
+        while ask {
             execution.commit_or_exit().await;
+            ask = execution.lease_held.has_expired(execution.clock.now());
+            if ask {
+                execution.write_anew();
+            }
         }
         Ok(started_at)
     }

@@ -228,6 +228,11 @@ impl Execution {
         must_write
     }
 
+    /// The next commit writes, although nothing is new: it asks whether the lease still holds.
+    pub(crate) fn write_anew(&self) {
+        self.state().revision += 1;
+    }
+
     /// The step's attempt has ended.
     pub(crate) fn finish(&self, attempt: FinishedAttempt) {
         let mut state = self.state();
