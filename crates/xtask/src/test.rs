@@ -86,7 +86,7 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
         }
         Ring::Engine => {
             let server = Postgres::start()?;
-            let mut command = test_command(&["--test", "engine", "--test", "product"]);
+            let mut command = test_command(&["--test", "engine", "--test", "proofs", "--test", "product"]);
             workspace::show(command.env("SEATRIAL_TEST_POSTGRES", server.url()).arg("--").args(arguments))
         }
         Ring::Github => {
