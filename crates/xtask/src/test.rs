@@ -89,7 +89,8 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
             if shell::find("strace").is_none() {
                 step("install strace", || shell::install("strace"))?;
             }
-            let mut command = test_command(&["--test", "engine", "--test", "product", "--test", "processes"]);
+            let mut command =
+                test_command(&["--test", "engine", "--test", "proofs", "--test", "product", "--test", "processes"]);
             workspace::show(command.env("SEATRIAL_TEST_POSTGRES", server.url()).arg("--").args(arguments))
         }
         Ring::Github => {

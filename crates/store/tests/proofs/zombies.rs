@@ -100,8 +100,8 @@ async fn paused(
     told?;
     let Some(heir) = heir else { return Ok(false) };
     let picture = Picture::of(&stage, &outside).await?;
-    picture.equals(expected, &[], &heir.in_flight)?;
     nothing_is_written_under_a_lost_lease(&one, &heir.taken_over)?;
+    picture.equals(expected, &[], &heir.in_flight)?;
 
     let before = outside.runs().await;
     one.process.becomes(Life::Runs);
