@@ -218,24 +218,31 @@ async fn cancelling_a_parent_cancels_its_children(on: On) {
 
 async fn a_run_that_sleeps_or_waits_is_superseded(on: On) {
     let bench = Bench::new(on).await;
-    bench.play.is(|cx, input| async move {
-        match input.as_str() {
-            "sleeps" => cx.sleep("long", DAY).await?,
-            "waits" => drop(cx.wait_for::<Value>("never", None).await?),
-            _ => {}
+    let script = bench.script.clone();
+    bench.play.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            let waited = match input.as_str() {
+                "sleeps" => cx.sleep("long", DAY).await,
+                "waits" => cx.wait_for::<Value>("never", None).await.map(drop),
+                _ => cx.step("begin", || script.call(&input, "begin")).await.map(drop),
+            };
+            if waited.is_err() {
+                cx.shielded("cancelled").step("tidy", || script.call(&input, "tidy")).await?;
+            }
+            waited.map(|()| json!(input))
         }
-        Ok(json!(input))
     });
     let worker = bench.worker("w");
     for old in ["sleeps", "waits"] {
-        let old = bench.start(played(old).key("k", OnConflict::Supersede)).await;
-        bench.reaches(old, RunState::Waiting).await;
-        let new = bench.start(played("new").key("k", OnConflict::Supersede)).await;
+        let run = bench.start(played(old).key("k", OnConflict::Supersede)).await;
+        bench.reaches(run, RunState::Waiting).await;
+        let new = bench.start(played(&format!("after {old}")).key("k", OnConflict::Supersede)).await;
         bench.reaches(new, RunState::Succeeded).await;
-        let old = bench.run(old).await;
-        assert_eq!(old.summary.state, RunState::Cancelled);
-        assert!(old.summary.finished_at <= bench.run(new).await.summary.started_at, "the old one has stopped before");
+        assert_eq!(bench.run(run).await.summary.state, RunState::Cancelled);
     }
+    let expected = ["sleeps/tidy", "after sleeps/begin", "waits/tidy", "after waits/begin"];
+    assert_eq!(bench.script.calls(), expected, "the old one has stopped before the new one begins");
     worker.drain().await;
 }
 
