@@ -35,7 +35,9 @@ impl Db {
             })?
             .application_name("seatrial")
             // A commit that is answered is on disk, whatever the server's default is.
-            .options([("synchronous_commit", "on")]);
+            // A process that stops or is cut off in the middle of a transaction would hold the
+            // rows it has locked, and all that wait for them, as long as its connection lives.
+            .options([("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "5s")]);
         let place = format!("{}:{}", connect.get_host(), connect.get_port());
         let pool = PgPoolOptions::new()
             .max_connections(12)

@@ -12,7 +12,7 @@ use crate::child::{Process, orders};
 use crate::place::{On, Place};
 use crate::process::STEPS;
 use crate::support::{ended, eventually, journal, start};
-use crate::witness::{check_ends, check_order, effects, read};
+use crate::witness::{check_ends, check_order, effects, read, runs_at};
 
 on_each_store!(
     killed_again_and_again_every_run_ends_and_each_step_is_recorded_once,
@@ -63,15 +63,12 @@ async fn another_process_takes_over_when_the_lease_has_expired(on: On) {
     let store = place.open(Arc::new(SystemClock)).await;
     let runs = start(&store, 4).await;
     let mut first = orders(place.url(), &folder.path().join("witness"));
-    first.lease = Duration::from_secs(1);
+    first.lease = Duration::from_secs(2);
     first.hold = Some((2, folder.path().join("never")));
     let mut second = first.clone();
     (second.name, second.life, second.hold) = ("another".to_owned(), 2, None);
     let process = Process::start(&first);
-    eventually("all runs are held", async || {
-        (effects(&read(&first.witness)).filter(|(_, step, _)| *step == 2).count() == runs.len()).then_some(())
-    })
-    .await;
+    eventually("all runs are held", async || (runs_at(&read(&first.witness), 2, 1) == runs.len()).then_some(())).await;
     process.kill();
     let mut leases: Vec<DateTime<Utc>> = Vec::new();
     for run in &runs {
@@ -86,7 +83,7 @@ async fn another_process_takes_over_when_the_lease_has_expired(on: On) {
     for (run, lease_until) in runs.iter().zip(leases) {
         let run = store.find_run(*run).await.unwrap().unwrap();
         let attempts: Vec<_> = run.steps[2].attempts.iter().map(|a| (a.outcome, a.finished_at)).collect();
-        let [(Some(AttemptOutcome::Interrupted), Some(taken_over)), (Some(AttemptOutcome::Succeeded), _)] =
+        let [.., (Some(AttemptOutcome::Interrupted), Some(taken_over)), (Some(AttemptOutcome::Succeeded), _)] =
             attempts[..]
         else {
             panic!("{attempts:?}");

@@ -63,6 +63,12 @@ pub fn effects(lines: &[Line]) -> impl Iterator<Item = (RunId, usize, u32)> {
     })
 }
 
+/// How many runs have had that step carried out by that life.
+pub fn runs_at(lines: &[Line], step: usize, life: u32) -> usize {
+    let there = effects(lines).filter(|(_, done, by)| (*done, *by) == (step, life));
+    there.map(|(run, ..)| run).collect::<BTreeSet<_>>().len()
+}
+
 /// What the journal holds of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Journaled {
