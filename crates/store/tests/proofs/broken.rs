@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::crash;
 use crate::place::On;
+use crate::simulation;
 use crate::stories::Story;
 use crate::zombies;
 
@@ -192,4 +193,18 @@ fn the_crash_sweep_finds_that_a_run_begins_before_its_key_is_free() {
 fn the_zombies_find_that_an_old_epoch_is_written() {
     let found = found(zombies::sweep(On::Sqlite, Story::Steps, Fault::IgnoresEpochs));
     assert!(found.contains("under a lease that was lost"), "{found}");
+}
+
+#[test]
+fn the_simulation_finds_each_fault() {
+    for (fault, operation) in [
+        (Fault::IgnoresEpochs, "record: the store answered Ok"),
+        (Fault::ForgetsAttempts, "shows"),
+        (Fault::ForgetsEntries, "record"),
+        (Fault::IgnoresKeys, "claim: the store answered Ok"),
+        (Fault::LosesSignals, "signal: the store answered Ok"),
+    ] {
+        let found = found(simulation::simulate(On::Sqlite, 0..60, fault));
+        assert!(found.contains(operation), "{fault:?}: {found}");
+    }
 }

@@ -17,6 +17,8 @@ mod clock;
 mod crash;
 mod demo;
 mod found;
+mod model;
 mod process;
+mod simulation;
 mod stories;
 mod zombies;

@@ -66,7 +66,8 @@ impl Ground {
         place.url()
     }
 
-    async fn place(&self) -> Place {
+    /// An empty database.
+    pub async fn place(&self) -> Place {
         match self.on {
             On::Sqlite => Place::new(On::Sqlite).await,
             On::Postgres => Place::Server(self.empty().await),
