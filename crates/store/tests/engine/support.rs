@@ -69,7 +69,7 @@ impl Bench {
         self.worker_with(name, |_| {})
     }
 
-    pub fn worker_with(&self, name: &str, set: impl FnOnce(&mut WorkerConfig)) -> Running {
+    fn worker_with(&self, name: &str, set: impl FnOnce(&mut WorkerConfig)) -> Running {
         let mut config = WorkerConfig::new(name);
         config.grace = Duration::from_millis(200);
         set(&mut config);
