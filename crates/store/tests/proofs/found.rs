@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use seatrial_engine::{
-    Claim, ClaimRequest, Clock, Entry, Journal as _, Limits, NewRun, RunState, Transition, WorkerId,
+    Claim, ClaimRequest, Clock, Entry, Failure, FinishedAttempt, Fork, Journal as _, Limits, NewRun, OnConflict,
+    OpenStep, RunId, RunState, StepKey, Transition, WorkerId,
 };
 use serde_json::json;
 
@@ -17,6 +18,7 @@ alone_on_each_store!(
     a_run_started_by_another_process_is_found_although_nobody_rings,
     a_run_of_a_dead_worker_is_taken_over_although_its_limit_is_one,
     a_run_that_parks_while_it_is_cancelled_sees_it,
+    a_run_that_is_superseded_in_the_queue_stops_its_children,
 );
 
 fn run() -> NewRun {
@@ -101,5 +103,24 @@ fn a_run_that_parks_while_it_is_cancelled_sees_it(on: On) {
         assert_eq!(again.cancel.as_deref(), Some("not wanted any more"));
         let done = Transition::Succeeded(json!(null));
         store.record(entry(&stage, &again, done)).await.unwrap();
+    });
+}
+
+fn a_run_that_is_superseded_in_the_queue_stops_its_children(on: On) {
+    let ground = Ground::new(on);
+    alone(async {
+        let stage = Stage::new(&ground, Fault::None).await;
+        let store = stage.process(Point::Never, Life::Runs).await.store;
+        let parent = store.start(run().key("k", OnConflict::Supersede)).await.unwrap().id;
+        let claim = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("claimed");
+        let child = NewRun { parent: Some(parent), ..run() };
+        let mut fails = entry(&stage, &claim, Transition::Failed(Failure::permanent("broken")));
+        fails.children.push(child.clone());
+        store.record(fails).await.unwrap();
+        // Queued again, with a child of its first execution.
+        store.retry(parent, None).await.unwrap();
+        store.start(run().key("k", OnConflict::Supersede)).await.unwrap();
+        let state = async |id| store.find_run(id).await.unwrap().unwrap().summary.state;
+        assert_eq!((state(parent).await, state(child.id).await), (RunState::Cancelled, RunState::Cancelled));
     });
 }

@@ -19,7 +19,8 @@ impl Model {
         let run = self.find_mut(id)?;
         match run.state {
             RunState::Queued => {
-                self.drop_queued(id, reason, now)?;
+                run.state = RunState::Cancelled;
+                (run.cancel_reason, run.finished_at) = (Some(reason.to_owned()), Some(now));
                 self.tell_parent(id, &ChildEnd::Cancelled(reason.to_owned()), now)?;
             }
             RunState::Running | RunState::Waiting => {
