@@ -18,6 +18,7 @@ alone_on_each_store!(
     a_run_started_by_another_process_is_found_although_nobody_rings,
     a_run_of_a_dead_worker_is_taken_over_although_its_limit_is_one,
     a_run_that_parks_while_it_is_cancelled_sees_it,
+    a_fork_that_is_asked_for_again_does_not_supersede_itself,
     a_run_that_is_superseded_in_the_queue_stops_its_children,
 );
 
@@ -103,6 +104,28 @@ fn a_run_that_parks_while_it_is_cancelled_sees_it(on: On) {
         assert_eq!(again.cancel.as_deref(), Some("not wanted any more"));
         let done = Transition::Succeeded(json!(null));
         store.record(entry(&stage, &again, done)).await.unwrap();
+    });
+}
+
+fn a_fork_that_is_asked_for_again_does_not_supersede_itself(on: On) {
+    let ground = Ground::new(on);
+    alone(async {
+        let stage = Stage::new(&ground, Fault::None).await;
+        let store = stage.process(Point::Never, Life::Runs).await.store;
+        let old = store.start(run().key("k", OnConflict::Queue)).await.unwrap().id;
+        let claim = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("claimed");
+        let mut ends = entry(&stage, &claim, Transition::Succeeded(json!(null)));
+        let from = StepKey { scope: String::new(), name: "one".to_owned(), occurrence: 0 };
+        let at = stage.clock.now();
+        let open = OpenStep { key: from.clone(), position: 0, attempt: 1, started_at: at, wait: None };
+        ends.finished.push(FinishedAttempt::interrupted(open, at));
+        store.record(ends).await.unwrap();
+        let fork = Fork { id: RunId::new(), from, on_conflict: OnConflict::Supersede };
+        store.fork(old, fork.clone()).await.unwrap();
+        let again = store.fork(old, fork.clone()).await.unwrap();
+        assert_eq!((again.id, again.fresh), (fork.id, false));
+        let forked = store.find_run(fork.id).await.unwrap().unwrap();
+        assert_eq!(forked.summary.state, RunState::Queued);
     });
 }
 
