@@ -19,6 +19,7 @@ alone_on_each_store!(
     a_run_of_a_dead_worker_is_taken_over_although_its_limit_is_one,
     a_run_that_parks_while_it_is_cancelled_sees_it,
     a_fork_that_is_asked_for_again_does_not_supersede_itself,
+    a_child_with_the_deduplication_id_of_another_run_is_refused,
     a_run_that_is_superseded_in_the_queue_stops_its_children,
 );
 
@@ -126,6 +127,22 @@ fn a_fork_that_is_asked_for_again_does_not_supersede_itself(on: On) {
         assert_eq!((again.id, again.fresh), (fork.id, false));
         let forked = store.find_run(fork.id).await.unwrap().unwrap();
         assert_eq!(forked.summary.state, RunState::Queued);
+    });
+}
+
+fn a_child_with_the_deduplication_id_of_another_run_is_refused(on: On) {
+    let ground = Ground::new(on);
+    alone(async {
+        let stage = Stage::new(&ground, Fault::None).await;
+        let store = stage.process(Point::Never, Life::Runs).await.store;
+        store.start(run()).await.unwrap();
+        let claim = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("claimed");
+        let other = store.start(run().deduplication("once")).await.unwrap().id;
+        let mut starts = Entry { transition: None, ..entry(&stage, &claim, Transition::Succeeded(json!(null))) };
+        starts.children.push(NewRun { parent: Some(claim.id), ..run().deduplication("once") });
+        // The parent would wait for a run that there is not.
+        let refused = store.record(starts).await.unwrap_err();
+        assert!(refused.to_string().contains(&other.to_string()), "{refused}");
     });
 }
 
