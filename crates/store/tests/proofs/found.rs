@@ -21,6 +21,7 @@ alone_on_each_store!(
     a_fork_that_is_asked_for_again_does_not_supersede_itself,
     a_child_with_the_deduplication_id_of_another_run_is_refused,
     a_run_that_is_superseded_in_the_queue_stops_its_children,
+    a_child_that_ends_after_its_parent_leaves_no_trace_in_the_parents_signals,
 );
 
 fn run() -> NewRun {
@@ -162,5 +163,30 @@ fn a_run_that_is_superseded_in_the_queue_stops_its_children(on: On) {
         store.start(run().key("k", OnConflict::Supersede)).await.unwrap();
         let state = async |id| store.find_run(id).await.unwrap().unwrap().summary.state;
         assert_eq!((state(parent).await, state(child.id).await), (RunState::Cancelled, RunState::Cancelled));
+    });
+}
+
+fn a_child_that_ends_after_its_parent_leaves_no_trace_in_the_parents_signals(on: On) {
+    let ground = Ground::new(on);
+    alone(async {
+        let stage = Stage::new(&ground, Fault::None).await;
+        let store = stage.process(Point::Never, Life::Runs).await.store;
+        let parent = store.start(run()).await.unwrap().id;
+        let claim = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("claimed");
+        let child = NewRun { parent: Some(parent), ..run() };
+        let mut fails = entry(&stage, &claim, Transition::Failed(Failure::permanent("broken")));
+        fails.children.push(child.clone());
+        store.record(fails).await.unwrap();
+        store.cancel(child.id, "not wanted any more", stage.clock.now()).await.unwrap();
+
+        store.retry(parent, None).await.unwrap();
+        let claim = store.claim(&request(&stage, Limits::default())).await.unwrap().pop().expect("claimed again");
+        assert_eq!(claim.signals, []);
+        let waits = "waits for a signal".to_owned();
+        let parks = Transition::Park { wake_at: None, signals_seen: Some(0), cancel_seen: false, reason: waits };
+        store.record(entry(&stage, &claim, parks)).await.unwrap();
+        // It would be woken at once by a signal that there is not, again and again.
+        let due = store.next_due(&["demo".to_owned()], stage.clock.now()).await.unwrap();
+        assert_eq!(due, None);
     });
 }
