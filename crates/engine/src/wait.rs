@@ -135,8 +135,8 @@ impl Context {
     /// Starts a child run, in the same commit that records it. Cancelling this run cancels it.
     ///
     /// # Errors
-    /// When the child's concurrency key is taken and it was to be rejected then, or this run is
-    /// cancelled.
+    /// When the child's concurrency key is taken and it was to be rejected then, when another run
+    /// was started with its deduplication id, or this run is cancelled.
     pub async fn start_child<W: Workflow>(&self, name: &str, run: NewRun) -> Result<RunId, Failure> {
         let execution = &self.execution;
         let (key, position) = execution.next_key(&self.scope, name);

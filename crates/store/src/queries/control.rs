@@ -235,11 +235,21 @@ pub(super) async fn fork(
             .await?
             .ok_or(JournalError::NotFound(run))?;
     let seq: i64 = old.try_get("seq")?;
-    let position = position_of(connection, run, seq, &fork.from).await?;
     let key: Option<String> = old.try_get("key")?;
-    let mut effects = Effects { events: Vec::new(), ring: true };
     if let Some(key) = &key {
         db::lock_key(connection, key).await?;
+    }
+    let known: Option<Uuid> = sqlx::query_scalar("SELECT id FROM runs WHERE id = $1")
+        .bind(fork.id.0)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if known.is_some() {
+        // Asked for again: it must not supersede itself.
+        return Ok((Started { id: fork.id, fresh: false }, Effects::none()));
+    }
+    let position = position_of(connection, run, seq, &fork.from).await?;
+    let mut effects = Effects { events: Vec::new(), ring: true };
+    if let Some(key) = &key {
         match fork.on_conflict {
             OnConflict::Queue => {}
             OnConflict::Reject => start::refuse_if_taken(connection, key).await?,

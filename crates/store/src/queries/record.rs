@@ -22,7 +22,15 @@ fn has_ended(entry: &Entry) -> bool {
 pub(super) async fn record(connection: &mut Connection, entry: &Entry) -> Result<((), Effects), StoreError> {
     let mut effects = Effects::none();
     for child in &entry.children {
-        let (_, told) = start::start(connection, child, entry.at).await?;
+        let (started, told) = start::start(connection, child, entry.at).await?;
+        if started.id != child.id {
+            // The parent would record, and wait for, a run that there is not.
+            return Err(JournalError::Illegal(format!(
+                "a child of run {} cannot be started: run {} was started with its deduplication id; give it one of its own",
+                entry.run, started.id
+            ))
+            .into());
+        }
         effects = effects.and(told);
     }
     if !batch::write_entries(connection, &[entry]).await?.contains(&entry.row) {

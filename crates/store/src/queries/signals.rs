@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use seatrial_engine::history::{ChildEnd, child_signal};
-use seatrial_engine::{JournalError, NewSignal, RunId, RunState, Signal};
+use seatrial_engine::{JournalError, NewSignal, RunId, Signal};
 use sqlx::Row as _;
 
 use super::db::Connection;
@@ -18,20 +18,16 @@ pub(super) async fn signal(
     signal: &NewSignal,
     now: DateTime<Utc>,
 ) -> Result<((), Effects), StoreError> {
-    let row = sqlx::query("UPDATE runs SET signalled = signalled + 1 WHERE id = $1 RETURNING seq, state, signalled")
-        .bind(run.0)
-        .fetch_optional(&mut *connection)
-        .await?
-        .ok_or(JournalError::NotFound(run))?;
-    let (seq, state): (i64, RunState) = (row.try_get("seq")?, run_state(&row)?);
-    if state.is_final() {
-        return Err(JournalError::Illegal(format!(
-            "run {run} has already {}: signal {} comes too late",
-            state.as_str(),
-            signal.name
-        ))
-        .into());
-    }
+    // Counted only if it is kept: the caller may go on after the refusal.
+    let row = sqlx::query(
+        "UPDATE runs SET signalled = signalled + 1 WHERE id = $1 AND state IN ('queued', 'running', 'waiting')
+         RETURNING seq, signalled",
+    )
+    .bind(run.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Err(too_late(connection, run, &signal.name).await?.into()) };
+    let seq: i64 = row.try_get("seq")?;
     let kept = sqlx::query(
         "INSERT INTO signals (run, number, name, payload, deduplication, sent_at) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT DO NOTHING",
@@ -57,6 +53,14 @@ pub(super) async fn signal(
         .await?
         .rows_affected();
     Ok(((), Effects { events: Vec::new(), ring: woken > 0 }))
+}
+
+/// Why a run cannot be sent a signal.
+async fn too_late(connection: &mut Connection, run: RunId, signal: &str) -> Result<JournalError, StoreError> {
+    let row = sqlx::query("SELECT state FROM runs WHERE id = $1").bind(run.0).fetch_optional(connection).await?;
+    let Some(row) = row else { return Ok(JournalError::NotFound(run)) };
+    let state = run_state(&row)?;
+    Ok(JournalError::Illegal(format!("run {run} has already {}: signal {signal} comes too late", state.as_str())))
 }
 
 /// Tells a parent how its child ended, unless the parent has ended itself.

@@ -1,14 +1,13 @@
 //! Starting a run inside the caller's transaction.
 
 use chrono::{DateTime, Utc};
-use seatrial_engine::history::ChildEnd;
 use seatrial_engine::{JournalError, NewRun, OnConflict, RunEvent, RunId, RunState, Started, superseded_by};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::control;
 use super::db::{self, Connection};
 use super::rows::{millis, to_json};
-use super::{control, signals};
 use crate::effects::Effects;
 use crate::error::StoreError;
 
@@ -133,29 +132,12 @@ pub(super) async fn supersede(
 ) -> Result<Effects, StoreError> {
     let mut effects = Effects::none();
     let reason = superseded_by(by);
-    // In this order: a run that is claimed in between is seen by the second statement.
-    let dropped = sqlx::query(
-        "UPDATE runs SET state = 'cancelled', cancel_reason = $1, finished_at = $2 WHERE key = $3 AND state = 'queued'
-         RETURNING id, parent",
-    )
-    .bind(&reason)
-    .bind(millis(now))
-    .bind(key)
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in dropped {
-        let run = RunId(row.try_get("id")?);
-        if let Some(parent) = row.try_get::<Option<Uuid>, _>("parent")? {
-            let end = ChildEnd::Cancelled(reason.clone());
-            effects = effects.and(signals::tell_parent(connection, RunId(parent), run, &end, now).await?);
-        }
-        effects.events.push(RunEvent::State { run, key: Some(key.to_owned()), state: RunState::Cancelled });
-    }
-    let asked = sqlx::query("SELECT id FROM runs WHERE key = $1 AND state IN ('running', 'waiting')")
-        .bind(key)
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in asked {
+    let open =
+        sqlx::query("SELECT id FROM runs WHERE key = $1 AND state IN ('queued', 'running', 'waiting') ORDER BY seq")
+            .bind(key)
+            .fetch_all(&mut *connection)
+            .await?;
+    for row in open {
         effects = effects.and(control::request_stop(connection, RunId(row.try_get("id")?), &reason, now).await?);
     }
     Ok(effects)

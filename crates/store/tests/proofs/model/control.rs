@@ -19,7 +19,8 @@ impl Model {
         let run = self.find_mut(id)?;
         match run.state {
             RunState::Queued => {
-                self.drop_queued(id, reason, now)?;
+                run.state = RunState::Cancelled;
+                (run.cancel_reason, run.finished_at) = (Some(reason.to_owned()), Some(now));
                 self.tell_parent(id, &ChildEnd::Cancelled(reason.to_owned()), now)?;
             }
             RunState::Running | RunState::Waiting => {
@@ -80,6 +81,9 @@ impl Model {
     pub fn fork(&mut self, id: RunId, fork: &Fork, now: DateTime<Utc>) -> Result<(RunId, bool), Refusal> {
         self.at_once(|model| {
             let old = model.find_mut(id)?.clone();
+            if model.find(fork.id).is_some() {
+                return Ok((fork.id, false));
+            }
             let position = old.position_of(&fork.from)?;
             model.make_room(old.new.key.as_deref(), fork.on_conflict, fork.id, now)?;
             let new = NewRun {

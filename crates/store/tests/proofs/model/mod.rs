@@ -161,25 +161,11 @@ impl Model {
             }
             OnConflict::Supersede => {
                 let reason = superseded_by(by);
-                let queued = self.ids(|run| run.has_key(key) && run.state == RunState::Queued);
-                let begun = self.ids(|run| run.has_key(key) && run.has_begun());
-                for id in &queued {
-                    self.drop_queued(*id, &reason, now)?;
-                }
-                for id in queued {
-                    self.tell_parent(id, &ChildEnd::Cancelled(reason.clone()), now)?;
-                }
-                for id in begun {
+                for id in self.ids(|run| run.has_key(key) && run.is_open()) {
                     self.request_stop(id, &reason, now)?;
                 }
             }
         }
-        Ok(())
-    }
-
-    fn drop_queued(&mut self, id: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let run = self.find_mut(id)?;
-        (run.state, run.cancel_reason, run.finished_at) = (RunState::Cancelled, Some(reason.to_owned()), Some(now));
         Ok(())
     }
 

@@ -9,7 +9,10 @@ impl Model {
     pub fn record(&mut self, entry: &Entry) -> Result<(), Refusal> {
         self.at_once(|model| {
             for child in &entry.children {
-                model.start_one(child, entry.at)?;
+                let (started, _) = model.start_one(child, entry.at)?;
+                if started != child.id {
+                    return Err(Refusal::Illegal);
+                }
             }
             let run = model.find_mut(entry.run).map_err(|_| Refusal::Fenced)?;
             if run.state != RunState::Running || run.epoch != entry.epoch.0 {

@@ -112,7 +112,12 @@ impl Simulation {
     pub(super) async fn forks(&mut self) -> Result<(), String> {
         let run = self.ended_run();
         let on_conflict = [OnConflict::Queue, OnConflict::Supersede, OnConflict::Reject][self.rng.random_range(0..3)];
-        let fork = Fork { id: self.new_id(), from: self.any_step(run), on_conflict };
+        let id = match self.model.runs.iter().rfind(|known| known.forked_from == Some(run)) {
+            // An answer was lost, and the fork is asked for again.
+            Some(forked) if self.rng.random_bool(0.5) => forked.new.id,
+            _ => self.new_id(),
+        };
+        let fork = Fork { id, from: self.any_step(run), on_conflict };
         let answer = self.journal.fork(run, fork.clone()).await.map(|new| (new.id, new.fresh)).map_err(Into::into);
         self.note(format!("fork {run} {fork:?}"), &answer);
         let now = self.clock.now();
