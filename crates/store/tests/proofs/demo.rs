@@ -89,7 +89,8 @@ impl Acts<'_> {
 }
 
 const ONE_SECOND: Backoff = Backoff { retries: 2, first: Duration::from_secs(1), max: Duration::from_secs(1) };
-const LONG: Duration = Duration::from_secs(30);
+/// Long enough for the run to be parked.
+const LONG: Duration = Duration::from_secs(7);
 
 impl Workflow for Demo {
     const NAME: &'static str = "demo";
