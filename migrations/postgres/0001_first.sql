@@ -50,7 +50,9 @@ CREATE INDEX runs_key_open ON runs (key, seq) WHERE key IS NOT NULL AND state IN
 CREATE INDEX runs_parent ON runs (parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE attempts (
-    run         BIGINT  NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+    -- Of runs.seq, without a foreign key: it would lock the run's row for each attempt, in the
+    -- statement that has just written both. Runs are deleted with their attempts in one transaction.
+    run         BIGINT  NOT NULL,
     scope       TEXT    NOT NULL,
     name        TEXT    NOT NULL,
     occurrence  BIGINT  NOT NULL,

@@ -222,33 +222,38 @@ async fn claim_runs(
     }
 }
 
-/// Returns when a claim is worth its while: the bell rang, the next wait or lease is over, or it is
-/// time to sweep: only a claim finds a queued run for which nobody has rung here.
+/// Returns when a claim is worth its while: the bell rang, a run is queued, or the next wait or
+/// lease is over. A sweep finds what nobody has rung for.
 /// `in_vain` counts the claims that found nothing although something was due.
 async fn wait_for_work(executor: &Executor, workflows: &[String], in_vain: &mut u32) {
-    let now = executor.clock.now();
-    let due = match executor.journal.next_due(workflows, now).await {
-        Ok(due) => due.unwrap_or(now + SWEEP),
-        Err(e) => {
-            warn!(error = %e, "the journal cannot be asked what is due; trying again");
-            now + SWEEP
-        }
-    };
-    let is_due = due <= now;
-    let due = async {
-        if is_due {
-            // What is due and was not claimed is held back by a limit, or on its way to another
-            // worker: the end of that rings. Should it not, ask less and less often.
-            #[expect(clippy::disallowed_methods, reason = "spares the machine; no run's time depends on it")]
-            tokio::time::sleep(BREATH.saturating_mul(1 << (*in_vain).min(9)).min(SWEEP)).await;
+    loop {
+        let now = executor.clock.now();
+        let due = match executor.journal.next_due(workflows, now).await {
+            Ok(due) => due.unwrap_or(now + SWEEP),
+            Err(e) => {
+                warn!(error = %e, "the journal cannot be asked what is due; trying again");
+                now + SWEEP
+            }
+        };
+        // What is due and was not claimed is held back by its key or by a limit, or on its way to
+        // another worker: the end of that rings. Should it not, ask less and less often.
+        let next = if due <= now {
+            if *in_vain == 0 {
+                *in_vain = 1;
+                return;
+            }
+            now + BREATH.saturating_mul(1 << (*in_vain).min(9)).min(SWEEP)
         } else {
-            executor.clock.sleep_until(due.min(now + SWEEP)).await;
+            due.min(now + SWEEP)
+        };
+        tokio::select! {
+            () = executor.journal.bell().rung() => return,
+            () = executor.clock.sleep_until(next) => if due <= next {
+                *in_vain = if due <= now { *in_vain + 1 } else { 0 };
+                return;
+            },
+            () = executor.drain.cancelled() => return,
         }
-    };
-    tokio::select! {
-        () = executor.journal.bell().rung() => {}
-        () = due => *in_vain += u32::from(is_due),
-        () = executor.drain.cancelled() => {}
     }
 }
 

@@ -1,8 +1,9 @@
 //! Many runs in one statement.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use seatrial_engine::{Entry, FinishedAttempt, NewRun};
+use seatrial_engine::{Entry, FinishedAttempt, Held, NewRun, RunId};
+use sqlx::Row as _;
 
 use super::db::Connection;
 use super::record::Columns;
@@ -43,7 +44,8 @@ impl Attempts {
 }
 
 /// The fence check, the lease renewal, the steps in progress, the transition and the attempts that
-/// have ended: one statement for any number of runs.
+/// have ended: one statement for any number of runs. The state is asked for in a CASE so that rows
+/// are reached by their key and not through the index of what runs, which is mostly dead entries.
 const WRITE: &str = "
     WITH e AS (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
@@ -56,7 +58,7 @@ const WRITE: &str = "
                            THEN e.at ELSE e.wake_at END,
             awaits_signal = e.signals_seen IS NOT NULL, wait_reason = e.wait_reason, output = e.output,
             failure = e.failure, cancel_reason = coalesce(e.cancel_reason, r.cancel_reason), finished_at = e.finished_at
-        FROM e WHERE r.seq = e.run AND r.epoch = e.epoch AND r.state = 'running'
+        FROM e WHERE r.seq = e.run AND r.epoch = e.epoch AND CASE r.state WHEN 'running' THEN TRUE ELSE FALSE END
         RETURNING r.seq),
     kept AS (
         INSERT INTO attempts (run, scope, name, occurrence, attempt, position, started_at, finished_at, outcome, output,
@@ -170,4 +172,29 @@ pub(super) async fn insert_runs(connection: &mut Connection, runs: &[&NewRun], n
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Renews the leases of the runs held and returns those that still are, with what they are asked to
+/// stop for. A row that is being written is not waited for: that write renews the lease itself, and
+/// waiting for it while holding others would be a deadlock.
+const RENEW: &str = "
+    WITH h AS (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS h (id, epoch)),
+    free AS (
+        SELECT r.seq FROM runs r JOIN h ON r.id = h.id AND r.epoch = h.epoch WHERE r.state = 'running'
+        FOR UPDATE OF r SKIP LOCKED),
+    renewed AS (UPDATE runs SET lease_until = $3 FROM free WHERE runs.seq = free.seq)
+    SELECT r.id, r.cancel_reason FROM runs r JOIN h ON r.id = h.id AND r.epoch = h.epoch WHERE r.state = 'running'";
+
+pub(super) async fn renew(
+    connection: &mut Connection,
+    held: &[Held],
+    until: i64,
+) -> Result<HashMap<RunId, Option<String>>, StoreError> {
+    let rows = sqlx::query(RENEW)
+        .bind(held.iter().map(|held| held.run.0).collect::<Vec<_>>())
+        .bind(held.iter().map(|held| held.epoch.0).collect::<Vec<_>>())
+        .bind(until)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| Ok((RunId(row.try_get("id")?), row.try_get("cancel_reason")?))).collect()
 }

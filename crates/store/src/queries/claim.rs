@@ -252,8 +252,8 @@ async fn read_history(connection: &mut Connection, seq: i64) -> Result<Vec<StepR
     Ok(records(rows.iter().map(kept_attempt).collect::<Result<_, _>>()?))
 }
 
-/// When the next of these workflows' runs can be claimed, as far as time decides. A queued run that
-/// was not claimed waits for another, whose end rings.
+/// When the next of these workflows' runs can be claimed, as far as time decides: now when one is
+/// queued, although its key or a limit may hold it back.
 pub(super) async fn next_due(
     readers: &Pool,
     workflows: &[String],
@@ -264,11 +264,16 @@ pub(super) async fn next_due(
         one_of!("$1"),
         ") AS wake_at, (SELECT min(lease_until) FROM runs WHERE state = 'running' AND workflow ",
         one_of!("$1"),
-        ") AS lease_until"
+        ") AS lease_until, EXISTS (SELECT 1 FROM runs WHERE state = 'queued' AND workflow ",
+        one_of!("$1"),
+        ") AS is_queued"
     ))
     .bind(db::texts(workflows))
     .fetch_one(readers)
     .await?;
+    if row.try_get("is_queued")? {
+        return Ok(Some(now));
+    }
     let times = [row.try_get::<Option<i64>, _>("wake_at")?, row.try_get("lease_until")?];
     let due = times.into_iter().flatten().min();
     due.map(|at| from_millis(at.max(millis(now)))).transpose()

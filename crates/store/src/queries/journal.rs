@@ -6,13 +6,12 @@ use seatrial_engine::{
     Bell, Claim, ClaimRequest, Entry, Fork, Held, Journal, JournalError, NewRun, NewSignal, Renewal, Retention,
     RunDetail, RunId, Started, StepKey, Tick,
 };
-use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::db::Connection;
 use super::open::Db;
 use super::rows::{millis, unsigned};
-use super::{claim, control, record, retention, schedules, signals, start};
+use super::{batch, claim, control, record, retention, schedules, signals, start};
 use crate::effects::Effects;
 use crate::error::StoreError;
 
@@ -139,25 +138,14 @@ async fn renew(
     held: &[Held],
     until: DateTime<Utc>,
 ) -> Result<(Vec<Renewal>, Effects), StoreError> {
-    let mut renewals = Vec::new();
-    for held in held {
-        let row = sqlx::query(
-            "UPDATE runs SET lease_until = $1 WHERE id = $2 AND epoch = $3 AND state = 'running' RETURNING cancel_reason",
-        )
-        .bind(millis(until))
-        .bind(held.run.0)
-        .bind(held.epoch.0)
-        .fetch_optional(&mut *connection)
-        .await?;
-        match row {
-            None => renewals.push(Renewal::Lost(*held)),
-            Some(row) => {
-                if let Some(reason) = row.try_get::<Option<String>, _>("cancel_reason")? {
-                    renewals.push(Renewal::Cancel(held.run, reason));
-                }
-            }
-        }
-    }
+    let mut renewed = batch::renew(connection, held, millis(until)).await?;
+    let renewals = held
+        .iter()
+        .filter_map(|held| match renewed.remove(&held.run) {
+            None => Some(Renewal::Lost(*held)),
+            Some(reason) => reason.map(|reason| Renewal::Cancel(held.run, reason)),
+        })
+        .collect();
     Ok((renewals, Effects::none()))
 }
 

@@ -3,15 +3,14 @@
 use chrono::{DateTime, Utc};
 use seatrial_engine::Retention;
 
-use super::db::Connection;
+use super::db::{self, Connection};
 use super::rows::millis;
 use crate::effects::Effects;
 use crate::error::StoreError;
 
 /// The oldest finished runs beyond the retention. Kept are those whose parent or child has not
 /// ended, and the newest run of an environment: its state is read from it.
-const PRUNE: &str = "
-    DELETE FROM runs WHERE seq IN (
+const BEYOND: &str = "
         SELECT r.seq FROM runs r
         WHERE r.state IN ('succeeded', 'failed', 'cancelled')
           AND (r.finished_at < $1 OR r.seq <= coalesce((
@@ -21,7 +20,7 @@ const PRUNE: &str = "
           AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent = r.id AND c.state IN ('queued', 'running', 'waiting'))
           AND (r.key IS NULL OR r.seq < (SELECT max(k.seq) FROM runs k WHERE k.key = r.key)
                OR NOT EXISTS (SELECT 1 FROM environments e WHERE e.repository || '#' || e.number = r.key))
-        ORDER BY r.seq LIMIT $3)";
+        ORDER BY r.seq LIMIT $3";
 
 pub(super) async fn prune(
     connection: &mut Connection,
@@ -30,12 +29,25 @@ pub(super) async fn prune(
     limit: u32,
 ) -> Result<(u64, Effects), StoreError> {
     let age = chrono::TimeDelta::from_std(retention.age).unwrap_or(chrono::TimeDelta::MAX);
-    let pruned = sqlx::query(PRUNE)
+    let beyond: Vec<i64> = sqlx::query_scalar(BEYOND)
         .bind(now.checked_sub_signed(age).map_or(i64::MIN, millis))
         .bind(i64::from(retention.runs))
         .bind(i64::from(limit))
+        .fetch_all(&mut *connection)
+        .await?;
+    // Only finished ones: one may have been retried since it was chosen. Its attempts stay with it.
+    let pruned: Vec<i64> = sqlx::query_scalar(concat!(
+        "DELETE FROM runs WHERE seq ",
+        one_of!("$1"),
+        " AND state IN ('succeeded', 'failed', 'cancelled') RETURNING seq"
+    ))
+    .bind(db::numbers(&beyond))
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query(concat!("DELETE FROM attempts WHERE run ", one_of!("$1")))
+        .bind(db::numbers(&pruned))
         .execute(connection)
-        .await?
-        .rows_affected();
+        .await?;
+    let pruned = pruned.len() as u64;
     Ok((pruned, Effects::none()))
 }

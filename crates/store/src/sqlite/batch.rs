@@ -1,8 +1,8 @@
 //! Many runs in one statement.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use seatrial_engine::{Entry, FinishedAttempt, NewRun};
+use seatrial_engine::{Entry, FinishedAttempt, Held, NewRun, RunId};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::db::Connection;
@@ -11,7 +11,7 @@ use super::rows::{millis, to_json};
 use crate::error::StoreError;
 
 /// Rows in one statement: few different sizes, so that few statements are prepared.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// Cuts `rows` into pieces of those sizes.
 fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
@@ -27,19 +27,22 @@ fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 /// lease. The fence check, the lease renewal, the steps in progress and the transition are one
 /// statement, the attempts that have ended another.
 pub(super) async fn write_entries(connection: &mut Connection, entries: &[&Entry]) -> Result<HashSet<i64>, StoreError> {
-    let mut written = HashSet::with_capacity(entries.len());
+    // Counted first: the rows are only asked for when one of them is missing.
+    sqlx::query("SAVEPOINT entries").execute(&mut *connection).await?;
+    let mut counted = 0;
     for piece in pieces(entries) {
-        // Counted first: the rows are only asked for when one of them is missing.
-        sqlx::query("SAVEPOINT entries").execute(&mut *connection).await?;
-        let counted = update(piece, "")?.build().execute(&mut *connection).await?.rows_affected();
-        if counted == piece.len() as u64 {
-            sqlx::query("RELEASE entries").execute(&mut *connection).await?;
-            written.extend(piece.iter().map(|entry| entry.row));
-            continue;
-        }
+        counted += update(piece, "")?.build().execute(&mut *connection).await?.rows_affected();
+    }
+    let mut written: HashSet<i64> = HashSet::with_capacity(entries.len());
+    if counted == entries.len() as u64 {
+        sqlx::query("RELEASE entries").execute(&mut *connection).await?;
+        written.extend(entries.iter().map(|entry| entry.row));
+    } else {
         sqlx::raw_sql("ROLLBACK TO entries; RELEASE entries").execute(&mut *connection).await?;
-        for row in update(piece, " RETURNING seq")?.build().fetch_all(&mut *connection).await? {
-            written.insert(row.try_get("seq")?);
+        for piece in pieces(entries) {
+            for row in update(piece, " RETURNING seq")?.build().fetch_all(&mut *connection).await? {
+                written.insert(row.try_get("seq")?);
+            }
         }
     }
     let attempts: Vec<_> = entries
@@ -147,4 +150,28 @@ pub(super) async fn insert_runs(connection: &mut Connection, runs: &[&NewRun], n
         insert.build().execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// Renews the leases of the runs held and returns those that still are, with what they are asked to
+/// stop for.
+pub(super) async fn renew(
+    connection: &mut Connection,
+    held: &[Held],
+    until: i64,
+) -> Result<HashMap<RunId, Option<String>>, StoreError> {
+    let mut renewed = HashMap::with_capacity(held.len());
+    for held in held {
+        let row = sqlx::query(
+            "UPDATE runs SET lease_until = $1 WHERE id = $2 AND epoch = $3 AND state = 'running' RETURNING cancel_reason",
+        )
+        .bind(until)
+        .bind(held.run.0)
+        .bind(held.epoch.0)
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(row) = row {
+            renewed.insert(held.run, row.try_get("cancel_reason")?);
+        }
+    }
+    Ok(renewed)
 }

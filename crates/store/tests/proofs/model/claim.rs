@@ -65,6 +65,7 @@ impl Model {
             self.runs.iter().filter(|run| workflows.contains(&run.new.workflow)).filter_map(|run| match run.state {
                 RunState::Waiting => run.wake_at,
                 RunState::Running => run.lease_until,
+                RunState::Queued => Some(now),
                 _ => None,
             });
         due.min().map(|at| at.max(now))
