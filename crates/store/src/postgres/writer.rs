@@ -19,7 +19,7 @@ use crate::error::StoreError;
 /// At most so many writes share a commit, so that none waits for long.
 const FOLD: usize = 256;
 /// Entries go through this many lanes: while one waits for the disk, the others fill.
-const LANES: usize = 3;
+const LANES: usize = 4;
 /// A transaction that ran into another's locks is tried again so often.
 const TRIES: u32 = 5;
 
