@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use http::request::Parts;
 use rmcp::handler::server::tool::Extension;
 use rmcp::handler::server::wrapper::{Json, Parameters};
@@ -21,6 +22,10 @@ struct Arguments {
     key: Option<String>,
     /// Text in the key, the workflow or the failure.
     text: Option<String>,
+    /// Started at this time or after.
+    since: Option<DateTime<Utc>>,
+    /// Started before this time.
+    until: Option<DateTime<Utc>>,
     /// The next of the page before.
     after: Option<String>,
     /// How many at most, 1 to 200; 50 if absent.
@@ -43,7 +48,8 @@ impl Tools {
             workflow: arguments.workflow,
             key: arguments.key,
             text: arguments.text,
-            ..RunFilter::default()
+            since: arguments.since,
+            until: arguments.until,
         };
         let page = PageRequest { after: arguments.after, limit: arguments.limit.unwrap_or(50) };
         Ok(Json(self.api.operations.list_runs(caller, &filter, &page).await?.into()))

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -41,6 +42,10 @@ impl Runs {
         key: Query<Option<String>>,
         /// Text in the key, the workflow or the failure.
         text: Query<Option<String>>,
+        /// Started at this time or after.
+        since: Query<Option<DateTime<Utc>>>,
+        /// Started before this time.
+        until: Query<Option<DateTime<Utc>>>,
         /// The `next` of the page before.
         after: Query<Option<String>>,
         /// How many at most.
@@ -52,7 +57,8 @@ impl Runs {
             workflow: workflow.0,
             key: key.0,
             text: text.0,
-            ..RunFilter::default()
+            since: since.0,
+            until: until.0,
         };
         Ok(Json(api.operations.list_runs(&caller.0.0, &filter, &page(after, limit)).await?.into()))
     }

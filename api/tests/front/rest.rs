@@ -31,6 +31,20 @@ async fn previews_are_listed_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn runs_are_listed_by_when_they_were_started() {
+    let world = World::new().await;
+    world.opened(1, "First").await;
+    let found = async |question: &str, at: chrono::DateTime<chrono::Utc>| {
+        let at = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        world.read(&format!("/api/v1/runs?{question}={at}")).await["items"].as_array().unwrap().len()
+    };
+    let (before, after) =
+        (SystemClock.now() - Duration::from_secs(3_600), SystemClock.now() + Duration::from_secs(3_600));
+    assert_eq!((found("since", before).await, found("since", after).await), (1, 0));
+    assert_eq!((found("until", before).await, found("until", after).await), (0, 1));
+}
+
+#[tokio::test]
 async fn wrong_questions_name_the_field() {
     let world = World::new().await;
     for (path, pointer) in [

@@ -22,7 +22,7 @@ use crate::step::StepKey;
 /// [`JournalError::Fenced`] when the run has been claimed anew or has ended.
 ///
 /// A method that answers [`JournalError::Unavailable`] may have been carried out all the same:
-/// asking again is safe for each of them.
+/// asking again is safe, for [`Journal::signal`] only with a deduplication id.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// Starts a run, or returns the one the same deduplication id (or the same run id) started.
@@ -204,7 +204,7 @@ pub enum Transition {
 pub struct NewSignal {
     pub name: String,
     pub payload: Value,
-    /// The same id is delivered once.
+    /// The same id is delivered once; without one, a signal that is sent again comes again.
     pub deduplication: Option<String>,
 }
 

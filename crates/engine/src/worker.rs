@@ -229,27 +229,28 @@ async fn wait_for_work(executor: &Executor, workflows: &[String], in_vain: &mut 
     loop {
         let now = executor.clock.now();
         let due = match executor.journal.next_due(workflows, now).await {
-            Ok(due) => due.unwrap_or(now + SWEEP),
+            Ok(due) => due,
             Err(e) => {
                 warn!(error = %e, "the journal cannot be asked what is due; trying again");
-                now + SWEEP
+                None
             }
         };
         // What is due and was not claimed is held back by its key or by a limit, or on its way to
         // another worker: the end of that rings. Should it not, ask less and less often.
-        let next = if due <= now {
+        let is_due = due.is_some_and(|due| due <= now);
+        let next = if is_due {
             if *in_vain == 0 {
                 *in_vain = 1;
                 return;
             }
             now + BREATH.saturating_mul(1 << (*in_vain).min(9)).min(SWEEP)
         } else {
-            due.min(now + SWEEP)
+            due.map_or(now + SWEEP, |due| due.min(now + SWEEP))
         };
         tokio::select! {
             () = executor.journal.bell().rung() => return,
-            () = executor.clock.sleep_until(next) => if due <= next {
-                *in_vain = if due <= now { *in_vain + 1 } else { 0 };
+            () = executor.clock.sleep_until(next) => if due.is_some_and(|due| due <= next) {
+                *in_vain = if is_due { *in_vain + 1 } else { 0 };
                 return;
             },
             () = executor.drain.cancelled() => return,

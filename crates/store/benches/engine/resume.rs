@@ -51,6 +51,7 @@ impl Workflow for Slow {
             cx.step("step", || async move {
                 writeln!(self.log.lock().unwrap_or_else(PoisonError::into_inner), "{run} {number} {}", now_micros())
                     .map_err(|e| Failure::permanent(format!("the log cannot be written: {e}")))?;
+                // This is the work.
                 tokio::time::sleep(self.step).await;
                 Ok::<_, Failure>(())
             })

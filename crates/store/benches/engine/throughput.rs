@@ -172,6 +172,7 @@ impl Idle {
         let worker =
             Worker::new(WorkerConfig::new("idle"), store.journal(), Registry::new().with(NoOp), Arc::new(SystemClock));
         let worker = tokio::spawn(worker.run(stop.clone()));
+        // Past its start, then a window of time: what is measured is a rate.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let before = statements.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(self.seconds)).await;

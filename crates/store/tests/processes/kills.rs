@@ -34,7 +34,8 @@ async fn killed_again_and_again_every_run_ends_and_each_step_is_recorded_once(on
     let mut process = Process::start(&orders);
     for kill in 0..KILLS {
         if kill % 4 == 3 {
-            // While it opens the store, claims, or has just begun.
+            // While it opens the store, claims, or has just begun. Nothing is waited for here and
+            // below: the moment of the kill is what is drawn.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..150))).await;
         } else {
             // Somewhere on the way to the end; a part of the way is left after the last kill.

@@ -174,6 +174,7 @@ impl Workflow for Story {
 impl Story {
     async fn act(&self, run: RunId, step: usize) -> Result<String, Failure> {
         let Orders { life, hold, .. } = &self.orders;
+        // The step's work is to take this long, with its effect in the middle.
         tokio::time::sleep(self.orders.step / 2).await;
         self.witness.says(&Line::Effect { run, step, life: *life });
         tokio::time::sleep(self.orders.step / 2).await;

@@ -32,6 +32,7 @@ impl Load {
     /// started again.
     async fn start(&self, store: Store, witness: PathBuf) {
         while !self.enough.load(Ordering::Relaxed) {
+            // The pace of the load, and below that of a client that was refused.
             tokio::time::sleep(Duration::from_millis(5)).await;
             let steps = self.started.lock().unwrap().len() * process::STEPS.len();
             if steps > effects(&read(&witness)).count() + AHEAD {
