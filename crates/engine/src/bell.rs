@@ -5,6 +5,7 @@ use tokio::sync::{Notify, broadcast};
 
 use serde::{Deserialize, Serialize};
 
+use crate::eager::EagerStarts;
 use crate::ids::RunId;
 use crate::run::RunState;
 
@@ -40,13 +41,21 @@ pub enum RunEvent {
 /// Wakes the claimers of this process and tells listeners what happened.
 pub struct Bell {
     work: Notify,
+    ends: Notify,
+    eager: EagerStarts,
     events: broadcast::Sender<RunEvent>,
     progress: Mutex<HashMap<RunId, String>>,
 }
 
 impl Default for Bell {
     fn default() -> Self {
-        Self { work: Notify::new(), events: broadcast::Sender::new(4096), progress: Mutex::default() }
+        Self {
+            work: Notify::new(),
+            ends: Notify::new(),
+            eager: EagerStarts::default(),
+            events: broadcast::Sender::new(4096),
+            progress: Mutex::default(),
+        }
     }
 }
 
@@ -61,6 +70,16 @@ impl Bell {
         self.work.notified().await;
     }
 
+    /// Waits until a run has ended or was parked: there may be room under a limit.
+    pub(crate) async fn room(&self) {
+        self.ends.notified().await;
+    }
+
+    /// Where starts in this process find a slot to be executed at once.
+    pub fn eager(&self) -> &EagerStarts {
+        &self.eager
+    }
+
     pub fn publish(&self, event: RunEvent) {
         match &event {
             RunEvent::Progress { run, text, .. } => {
@@ -71,6 +90,11 @@ impl Bell {
                 self.progress().remove(run);
             }
             RunEvent::CancelRequested { .. } | RunEvent::Stopped { .. } => {}
+        }
+        if let RunEvent::State { state, .. } = &event
+            && (state.is_final() || *state == RunState::Waiting)
+        {
+            self.ends.notify_one();
         }
         // An error only says that nobody listens.
         let _ = self.events.send(event);

@@ -1,5 +1,6 @@
 //! A worker: claims runs as slots are free, keeps their leases, and has apalis execute them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::active::Active;
 use crate::backend::{Assignment, Assignments};
 use crate::bell::RunEvent;
 use crate::clock::Clock;
+use crate::eager::Offer;
 use crate::executor::Executor;
 use crate::ids::WorkerId;
 use crate::journal::{ClaimRequest, Journal, Limits, Renewal, Retention, Tick};
@@ -84,10 +86,11 @@ impl Worker {
             executor.stop.cancel();
             std::future::pending::<()>().await;
         };
+        let slots = Arc::new(Semaphore::new(self.config.slots));
         let work = async {
             self.take_back().await;
             tokio::join!(
-                claim_runs(&self.executor, &self.config, &self.id, assignments),
+                claim_runs(&self.executor, &self.config, &self.id, &slots, assignments),
                 keep_leases(&self.executor),
                 forward_orders(&self.executor),
                 keep_schedules(&self.executor, &self.config.schedules),
@@ -100,7 +103,12 @@ impl Worker {
             () = work => {}
             () = drain => {}
         }
-        // A claim may have been on its way while the worker closed.
+        // A claim or an eager start may have been on its way while the worker closed.
+        let all = u32::try_from(self.config.slots).unwrap_or(u32::MAX);
+        tokio::select! {
+            _ = slots.acquire_many(all) => {}
+            () = self.executor.clock.sleep(self.config.lease) => {}
+        }
         let now = self.executor.clock.now();
         if let Err(e) = self.executor.journal.end_leases(&self.id.name, None, now).await {
             warn!(error = %e, "leases could not be given back; they will expire");
@@ -176,10 +184,13 @@ async fn claim_runs(
     executor: &Executor,
     config: &WorkerConfig,
     id: &WorkerId,
+    slots: &Arc<Semaphore>,
     assignments: mpsc::UnboundedSender<Assignment>,
 ) {
-    let slots = Arc::new(Semaphore::new(config.slots));
     let workflows = executor.registry.names();
+    let without_limit: Arc<BTreeSet<_>> = Arc::new(
+        workflows.iter().filter(|name| config.limits.workflow(name) == usize::MAX).cloned().collect(),
+    );
     let mut in_vain = 0;
     while !executor.drain.is_cancelled() {
         let first = tokio::select! {
@@ -209,7 +220,14 @@ async fn claim_runs(
         };
         if claims.is_empty() {
             drop(free);
-            wait_for_work(executor, &workflows, &mut in_vain).await;
+            let _offering = executor.journal.bell().eager().offer(Offer {
+                worker: id.clone(),
+                lease: config.lease,
+                workflows: without_limit.clone(),
+                slots: slots.clone(),
+                assignments: assignments.clone(),
+            });
+            wait_for_work(executor, &workflows, !config.limits.is_empty(), &mut in_vain).await;
             continue;
         }
         in_vain = 0;
@@ -224,8 +242,8 @@ async fn claim_runs(
 
 /// Returns when a claim is worth its while: the bell rang, a run is queued, or the next wait or
 /// lease is over. A sweep finds what nobody has rung for.
-/// `in_vain` counts the claims that found nothing although something was due.
-async fn wait_for_work(executor: &Executor, workflows: &[String], in_vain: &mut u32) {
+/// With limits, the end of any run may make room. `in_vain` counts the claims that found nothing although something was due.
+async fn wait_for_work(executor: &Executor, workflows: &[String], with_limits: bool, in_vain: &mut u32) {
     loop {
         let now = executor.clock.now();
         let due = match executor.journal.next_due(workflows, now).await {
@@ -249,6 +267,7 @@ async fn wait_for_work(executor: &Executor, workflows: &[String], in_vain: &mut 
         };
         tokio::select! {
             () = executor.journal.bell().rung() => return,
+            () = executor.journal.bell().room(), if with_limits => return,
             () = executor.clock.sleep_until(next) => if due.is_some_and(|due| due <= next) {
                 *in_vain = if is_due { *in_vain + 1 } else { 0 };
                 return;

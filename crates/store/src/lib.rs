@@ -10,6 +10,7 @@
 mod database;
 mod effects;
 mod error;
+mod plain_start;
 mod postgres;
 mod sqlite;
 pub mod views;

@@ -51,7 +51,8 @@ impl Throughput {
         let store = open(&self.url).await?;
         let stop = CancellationToken::new();
         let mut config = WorkerConfig::new("bench");
-        config.slots = self.in_flight;
+        // The load is bounded by its loops, as the peers' is.
+        config.slots = config.slots.max(2 * self.in_flight);
         let worker = Worker::new(config, store.journal(), Registry::new().with(NoOp), Arc::new(SystemClock));
         let worker = tokio::spawn(worker.run(stop.clone()));
         let awaited = Arc::new(Awaited::default());

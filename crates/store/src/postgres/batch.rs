@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use seatrial_engine::{Entry, FinishedAttempt, Held, NewRun, RunId};
+use seatrial_engine::{Entry, FinishedAttempt, Held, RunId};
 use sqlx::Row as _;
 
 use super::db::Connection;
 use super::record::Columns;
 use super::rows::{millis, to_json};
 use crate::error::StoreError;
+use crate::plain_start::PlainStart;
 
 /// Attempts as columns.
 #[derive(Default)]
@@ -151,27 +152,36 @@ pub(super) async fn insert_attempts(
     Ok(())
 }
 
-/// Starts runs that concern no other: without key, deduplication id, group and parent. One that is
-/// there already was started by the same call, whose answer was lost.
-pub(super) async fn insert_runs(connection: &mut Connection, runs: &[&NewRun], now: i64) -> Result<(), StoreError> {
-    let inputs = runs.iter().map(|run| to_json(&run.input)).collect::<Result<Vec<_>, _>>()?;
-    sqlx::query(
-        "INSERT INTO runs (id, workflow, version, state, input, priority, trace, created_at)
-         SELECT id, workflow, version, 'queued', input, priority, trace, $7
-         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
-             AS r (id, workflow, version, input, priority, trace)
-         ON CONFLICT DO NOTHING",
+/// Starts runs and returns the rows of those that were not there already.
+pub(super) async fn insert_runs(
+    connection: &mut Connection,
+    starts: &[&PlainStart],
+) -> Result<HashMap<RunId, i64>, StoreError> {
+    let inputs = starts.iter().map(|start| to_json(&start.run.input)).collect::<Result<Vec<_>, _>>()?;
+    let leases: Vec<_> = starts.iter().map(|start| start.lease()).collect();
+    let rows = sqlx::query(
+        "INSERT INTO runs (id, workflow, version, state, input, priority, trace, created_at, epoch, worker, incarnation,
+                           lease_until, started_at)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+                              $8::bigint[], $9::bigint[], $10::text[], $11::uuid[], $12::bigint[], $13::bigint[])
+         ON CONFLICT DO NOTHING RETURNING id, seq",
     )
-    .bind(runs.iter().map(|run| run.id.0).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.workflow.as_str()).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| i64::from(run.version)).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| start.run.id.0).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| start.run.workflow.as_str()).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| i64::from(start.run.version)).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| start.state().as_str()).collect::<Vec<_>>())
     .bind(inputs)
-    .bind(runs.iter().map(|run| i64::from(run.priority)).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.trace.as_deref()).collect::<Vec<_>>())
-    .bind(now)
-    .execute(connection)
+    .bind(starts.iter().map(|start| i64::from(start.run.priority)).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| start.run.trace.as_deref()).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| millis(start.at)).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| start.epoch().0).collect::<Vec<_>>())
+    .bind(leases.iter().map(|lease| lease.map(|(worker, _)| worker.name.as_str())).collect::<Vec<_>>())
+    .bind(leases.iter().map(|lease| lease.map(|(worker, _)| worker.incarnation)).collect::<Vec<_>>())
+    .bind(leases.iter().map(|lease| lease.map(|(_, until)| millis(until))).collect::<Vec<_>>())
+    .bind(starts.iter().map(|start| start.lease().map(|_| millis(start.at))).collect::<Vec<_>>())
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    rows.iter().map(|row| Ok((RunId(row.try_get("id")?), row.try_get("seq")?))).collect()
 }
 
 /// Renews the leases of the runs held and returns those that still are, with what they are asked to

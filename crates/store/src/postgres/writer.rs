@@ -3,18 +3,17 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use seatrial_engine::{Bell, Entry, JournalError, NewRun, RunEvent, RunId, RunState};
+use seatrial_engine::{Bell, Entry, JournalError, RunId};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::db::Connection;
 use super::notify::Notifier;
-use super::rows::millis;
 use super::{batch, record};
 use crate::effects::{Effects, Writing};
 use crate::error::StoreError;
+use crate::plain_start::PlainStart;
 
 /// At most so many writes share a commit, so that none waits for long.
 const FOLD: usize = 256;
@@ -27,7 +26,7 @@ type Answer = oneshot::Sender<Result<(), StoreError>>;
 
 enum Job {
     Record(Entry, Answer),
-    Start(NewRun, DateTime<Utc>, Answer),
+    Start(PlainStart, Answer),
 }
 
 #[derive(Clone)]
@@ -110,10 +109,9 @@ impl Writer {
         self.send(entry.run, Job::Record(entry, answer), answered).await
     }
 
-    /// Starts a run that concerns no other.
-    pub(super) async fn start(&self, run: NewRun, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(super) async fn start(&self, start: PlainStart) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.send(run.id, Job::Start(run, now, answer), answered).await
+        self.send(start.run.id, Job::Start(start, answer), answered).await
     }
 
     async fn send(
@@ -142,7 +140,7 @@ async fn write_lane(pool: PgPool, mut queue: mpsc::Receiver<Job>, told: Told) {
         let (mut entries, mut starts, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for job in jobs.drain(..) {
             match job {
-                Job::Start(run, now, answer) => starts.push((run, now, answer)),
+                Job::Start(start, answer) => starts.push((start, answer)),
                 // A second entry of a run comes from another epoch: fenced by itself.
                 Job::Record(entry, answer) => {
                     if entries.iter().any(|(known, _): &(Entry, Answer)| known.run == entry.run) {
@@ -207,20 +205,24 @@ async fn record_all(pool: &PgPool, entries: Vec<(Entry, Answer)>) -> Effects {
     effects
 }
 
-async fn start_all(pool: &PgPool, starts: Vec<(NewRun, DateTime<Utc>, Answer)>) -> Effects {
-    let now = starts.iter().map(|(_, now, _)| millis(*now)).min().unwrap_or_default();
-    let runs: Vec<_> = starts.iter().map(|(run, ..)| run).collect();
+async fn start_all(pool: &PgPool, starts: Vec<(PlainStart, Answer)>) -> Effects {
+    let waiting: Vec<_> = starts.iter().map(|(start, _)| start).collect();
     let outcome = match pool.acquire().await {
-        Ok(mut connection) => batch::insert_runs(&mut connection, &runs, now).await,
+        Ok(mut connection) => batch::insert_runs(&mut connection, &waiting).await,
         Err(e) => Err(e.into()),
     };
     metrics::counter!("store_commits_total").increment(1);
-    let mut effects = Effects { events: Vec::new(), ring: outcome.is_ok() };
-    for (run, _, answer) in starts {
-        if outcome.is_ok() {
-            effects.events.push(RunEvent::State { run: run.id, key: None, state: RunState::Queued });
-        }
-        let _ = answer.send(outcome.clone());
+    let mut effects = Effects::none();
+    for (start, answer) in starts {
+        let outcome = match &outcome {
+            Ok(rows) => {
+                let row = rows.get(&start.run.id).copied();
+                effects = effects.and(start.committed(row));
+                Ok(())
+            }
+            Err(e) => Err(e.clone()),
+        };
+        let _ = answer.send(outcome);
     }
     effects
 }

@@ -14,6 +14,7 @@ use super::rows::{millis, unsigned};
 use super::{batch, claim, control, record, retention, schedules, signals, start};
 use crate::effects::Effects;
 use crate::error::StoreError;
+use crate::plain_start::PlainStart;
 
 #[async_trait]
 impl Journal for Db {
@@ -21,7 +22,8 @@ impl Journal for Db {
         let now = self.clock.now();
         if run.key.is_none() && run.deduplication.is_none() && run.group.is_none() && run.parent.is_none() {
             let id = run.id;
-            self.writer.start(run, now).await?;
+            let slot = self.bell.eager().slot_for(&run.workflow);
+            self.writer.start(PlainStart::new(run, now, slot)).await?;
             return Ok(Started { id, fresh: true });
         }
         let started =

@@ -56,7 +56,8 @@ pub(super) fn effects_of(entry: &Entry) -> Effects {
         Some(transition) => {
             let state = state_after(transition);
             // The next run of the key may begin; a run that was parked may go on.
-            Effects { events: vec![RunEvent::State { run: entry.run, key, state }], ring: true }
+            let ring = key.is_some() || state == RunState::Waiting;
+            Effects { events: vec![RunEvent::State { run: entry.run, key, state }], ring }
         }
         None => match entry.finished.last() {
             Some(last) => {

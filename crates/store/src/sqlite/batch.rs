@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use seatrial_engine::{Entry, FinishedAttempt, Held, NewRun, RunId};
+use seatrial_engine::{Entry, FinishedAttempt, Held, RunId};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::db::Connection;
 use super::record::Columns;
 use super::rows::{millis, to_json};
 use crate::error::StoreError;
+use crate::plain_start::PlainStart;
 
 /// Rows in one statement: few different sizes, so that few statements are prepared.
 const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
@@ -129,27 +130,40 @@ pub(super) async fn insert_attempts(
     Ok(())
 }
 
-/// Starts runs that concern no other: without key, deduplication id, group and parent. One that is
-/// there already was started by the same call, whose answer was lost.
-pub(super) async fn insert_runs(connection: &mut Connection, runs: &[&NewRun], now: i64) -> Result<(), StoreError> {
-    for piece in pieces(runs) {
-        let inputs = piece.iter().map(|run| to_json(&run.input)).collect::<Result<Vec<_>, _>>()?;
-        let mut insert: QueryBuilder<Sqlite> =
-            QueryBuilder::new("INSERT INTO runs (id, workflow, version, state, input, priority, trace, created_at) ");
-        insert.push_values(piece.iter().zip(inputs), |mut row, (run, input)| {
-            row.push_bind(run.id.0)
-                .push_bind(&run.workflow)
-                .push_bind(i64::from(run.version))
-                .push("'queued'")
+/// Starts runs and returns the rows of those that were not there already.
+pub(super) async fn insert_runs(
+    connection: &mut Connection,
+    starts: &[&PlainStart],
+) -> Result<HashMap<RunId, i64>, StoreError> {
+    let mut rows = HashMap::with_capacity(starts.len());
+    for piece in pieces(starts) {
+        let inputs = piece.iter().map(|start| to_json(&start.run.input)).collect::<Result<Vec<_>, _>>()?;
+        let mut insert: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "INSERT INTO runs (id, workflow, version, state, input, priority, trace, created_at, epoch, worker,
+                               incarnation, lease_until, started_at) ",
+        );
+        insert.push_values(piece.iter().zip(inputs), |mut row, (start, input)| {
+            let lease = start.lease();
+            row.push_bind(start.run.id.0)
+                .push_bind(&start.run.workflow)
+                .push_bind(i64::from(start.run.version))
+                .push_bind(start.state().as_str())
                 .push_bind(input)
-                .push_bind(i64::from(run.priority))
-                .push_bind(&run.trace)
-                .push_bind(now);
+                .push_bind(i64::from(start.run.priority))
+                .push_bind(&start.run.trace)
+                .push_bind(millis(start.at))
+                .push_bind(start.epoch().0)
+                .push_bind(lease.map(|(worker, _)| worker.name.as_str()))
+                .push_bind(lease.map(|(worker, _)| worker.incarnation))
+                .push_bind(lease.map(|(_, until)| millis(until)))
+                .push_bind(lease.map(|_| millis(start.at)));
         });
-        insert.push(" ON CONFLICT DO NOTHING");
-        insert.build().execute(&mut *connection).await?;
+        insert.push(" ON CONFLICT DO NOTHING RETURNING id, seq");
+        for row in insert.build().fetch_all(&mut *connection).await? {
+            rows.insert(RunId(row.try_get("id")?), row.try_get("seq")?);
+        }
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// Renews the leases of the runs held and returns those that still are, with what they are asked to

@@ -9,25 +9,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use seatrial_engine::{Bell, Entry, JournalError, NewRun, RunEvent, RunState};
+use seatrial_engine::{Bell, Entry, JournalError};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::db::Connection;
-use super::rows::millis;
 use super::{batch, record};
 use crate::effects::{Effects, Writing};
 use crate::error::StoreError;
+use crate::plain_start::PlainStart;
 
 /// At most so many writes share a commit, so that none waits for long.
 const FOLD: usize = 512;
 
 enum Job {
     Record(Entry, oneshot::Sender<Result<(), StoreError>>),
-    Start(NewRun, DateTime<Utc>, oneshot::Sender<Result<(), StoreError>>),
+    Start(PlainStart, oneshot::Sender<Result<(), StoreError>>),
     Other(OtherJob),
 }
 
@@ -85,10 +84,9 @@ impl Writer {
         self.send(Job::Record(entry, answer), answered).await
     }
 
-    /// Starts a run that concerns no other.
-    pub(super) async fn start(&self, run: NewRun, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(super) async fn start(&self, start: PlainStart) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Job::Start(run, now, answer), answered).await
+        self.send(Job::Start(start, answer), answered).await
     }
 
     async fn send<T>(&self, job: Job, answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -145,7 +143,7 @@ async fn fold(connection: &mut Connection, jobs: &mut Vec<Job>) -> (Effects, boo
     for job in jobs.drain(..) {
         match job {
             Job::Record(entry, answer) => entries.push((entry, answer)),
-            Job::Start(run, now, answer) => starts.push((run, now, answer)),
+            Job::Start(start, answer) => starts.push((start, answer)),
             Job::Other(job) => others.push(job),
         }
     }
@@ -165,7 +163,7 @@ async fn fold(connection: &mut Connection, jobs: &mut Vec<Job>) -> (Effects, boo
 }
 
 type Recorded = (Entry, oneshot::Sender<Result<(), StoreError>>);
-type Begun = (NewRun, DateTime<Utc>, oneshot::Sender<Result<(), StoreError>>);
+type Begun = (PlainStart, oneshot::Sender<Result<(), StoreError>>);
 
 /// What is not answered when this fails is told by the end of its channel.
 async fn write_together(
@@ -177,10 +175,12 @@ async fn write_together(
 ) -> Result<(), StoreError> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     if !starts.is_empty() {
-        let now = starts.iter().map(|(_, now, _)| millis(*now)).min().unwrap_or_default();
-        let runs: Vec<_> = starts.iter().map(|(run, ..)| run).collect();
-        batch::insert_runs(connection, &runs, now).await?;
-        answers.extend(starts.into_iter().map(answer_start));
+        let waiting: Vec<_> = starts.iter().map(|(start, _)| start).collect();
+        let rows = batch::insert_runs(connection, &waiting).await?;
+        answers.extend(starts.into_iter().map(|(start, answer)| {
+            let row = rows.get(&start.run.id).copied();
+            answer_start(start, row, answer)
+        }));
     }
     // A run has one entry at a time from the worker that holds it; a second one here comes from
     // another epoch, and has a batch of its own so that each is fenced by itself.
@@ -216,15 +216,9 @@ async fn write_together(
     Ok(())
 }
 
-fn answer_start((run, _, answer): Begun) -> Answer {
+fn answer_start(start: PlainStart, row: Option<i64>, answer: oneshot::Sender<Result<(), StoreError>>) -> Answer {
     Box::new(move |committed| {
-        let effects = match &committed {
-            Ok(()) => Effects {
-                events: vec![RunEvent::State { run: run.id, key: None, state: RunState::Queued }],
-                ring: true,
-            },
-            Err(_) => Effects::none(),
-        };
+        let effects = if committed.is_ok() { start.committed(row) } else { Effects::none() };
         let _ = answer.send(committed);
         effects
     })
