@@ -9,6 +9,7 @@ macro_rules! one_of {
 
 mod batch;
 pub(crate) mod db;
+mod many;
 mod open;
 mod writer;
 

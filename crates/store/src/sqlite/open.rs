@@ -8,6 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, Connection as _};
 
 use super::db::Connection;
+use super::many::MOST;
 use super::writer::Writer;
 use crate::database::StoreOptions;
 use crate::error::StoreError;
@@ -73,6 +74,8 @@ fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
+        // As many rows as one write returns, so that its thread does not stop for the reader.
+        .row_buffer_size(MOST)
         .statement_cache_capacity(256))
 }
 

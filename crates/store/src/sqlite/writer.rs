@@ -2,14 +2,13 @@
 //! entries of runs as one batch, other writes each in a savepoint of its own. One fails without
 //! the others, all share the commit, and each is answered only after it.
 
-use std::collections::HashMap;
-use std::collections::hash_map;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seatrial_engine::{Bell, Entry, JournalError};
+use seatrial_engine::{Bell, Entry, JournalError, RunId};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
@@ -173,36 +172,20 @@ async fn write_together(
     others: Vec<OtherJob>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
+    let batches = one_entry_a_run(entries);
+    let begun: Vec<_> = starts.iter().map(|(start, _)| start).collect();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    if !starts.is_empty() {
-        let waiting: Vec<_> = starts.iter().map(|(start, _)| start).collect();
-        let rows = batch::insert_runs(connection, &waiting).await?;
-        answers.extend(starts.into_iter().map(|(start, answer)| {
-            let row = rows.get(&start.run.id).copied();
-            answer_start(start, row, answer)
-        }));
-    }
-    // A run has one entry at a time from the worker that holds it; a second one here comes from
-    // another epoch, and has a batch of its own so that each is fenced by itself.
-    let mut waiting = entries;
-    while !waiting.is_empty() {
-        let mut batch: HashMap<_, Recorded> = HashMap::with_capacity(waiting.len());
-        let mut later = Vec::new();
-        for (entry, answer) in waiting {
-            match batch.entry(entry.run) {
-                hash_map::Entry::Vacant(free) => {
-                    free.insert((entry, answer));
-                }
-                hash_map::Entry::Occupied(_) => later.push((entry, answer)),
-            }
-        }
-        let written: Vec<_> = batch.values().map(|(entry, _)| entry).collect();
-        let written = batch::write_entries(connection, &written).await?;
-        answers.extend(batch.into_values().map(|(entry, answer)| {
+    let rows = batch::insert_runs(connection, &begun).await?;
+    let written = write_batches(connection, &batches).await?;
+    answers.extend(starts.into_iter().map(|(start, answer)| {
+        let row = rows.get(&start.run.id).copied();
+        answer_start(start, row, answer)
+    }));
+    for (batch, written) in batches.into_iter().zip(written) {
+        answers.extend(batch.into_iter().map(|(entry, answer)| {
             let is_written = written.contains(&entry.row);
             answer_entry(entry, is_written, answer)
         }));
-        waiting = later;
     }
     for job in others {
         let (answer, stands) = job(&mut *connection).await;
@@ -214,6 +197,35 @@ async fn write_together(
     }
     sqlx::query("COMMIT").execute(&mut *connection).await?;
     Ok(())
+}
+
+/// A run has one entry at a time from the worker that holds it; a second one here comes from
+/// another epoch, and goes into a batch of its own so that each is fenced by itself.
+fn one_entry_a_run(entries: Vec<Recorded>) -> Vec<Vec<Recorded>> {
+    let mut batches: Vec<Vec<Recorded>> = Vec::new();
+    let mut seen: HashMap<RunId, usize> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let earlier = seen.entry(entry.0.run).or_default();
+        if batches.len() == *earlier {
+            batches.push(Vec::new());
+        }
+        batches[*earlier].push(entry);
+        *earlier += 1;
+    }
+    batches
+}
+
+/// Returns the rows written of each batch.
+async fn write_batches(
+    connection: &mut Connection,
+    batches: &[Vec<Recorded>],
+) -> Result<Vec<HashSet<i64>>, StoreError> {
+    let mut written = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let entries: Vec<_> = batch.iter().map(|(entry, _)| entry).collect();
+        written.push(batch::write_entries(connection, &entries).await?);
+    }
+    Ok(written)
 }
 
 fn answer_start(start: PlainStart, row: Option<i64>, answer: oneshot::Sender<Result<(), StoreError>>) -> Answer {
