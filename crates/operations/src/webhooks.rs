@@ -105,6 +105,9 @@ impl Operations {
                 let run = remove(&pull_request.at, &action);
                 Ok(NewDelivery { start: Some(start(pull_request, run)?), unless_idle, ..delivery })
             }
+            ForgeEvent::Command(_) | ForgeEvent::Arrived { .. } | ForgeEvent::Renamed { .. } => {
+                Ok(NewDelivery { ignored: Some("not acted on yet".to_owned()), ..of(None, None) })
+            }
             ForgeEvent::Ignored { reason } => Ok(NewDelivery { ignored: Some(reason), ..of(None, None) }),
         }
     }

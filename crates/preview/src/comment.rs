@@ -246,6 +246,13 @@ fn refused(refusal: &Refusal) -> (&'static str, Vec<String>) {
                 choice("", "one of", allowed),
             )],
         ),
+        Refusal::Paths { wanted } => (
+            "No preview: nothing that is previewed was changed",
+            vec![format!(
+                "Previews are made for pull requests that change {}; `filters.paths` in `.seatrial.yaml` has the list.",
+                choice("", "one of", wanted),
+            )],
+        ),
         Refusal::Closed => (
             "No preview: this pull request is closed",
             vec!["Reopen it to get one.".to_owned()],

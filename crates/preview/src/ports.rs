@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::environment::{Environment, Receipt, ServiceTarget};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
 use crate::policies::{PodSecurity, Policies};
 use crate::pull_request::PullRequest;
-use crate::release::{Release, ReleaseSpec};
+use crate::release::{ChartSource, Release, ReleaseSpec};
 
 /// A Kubernetes cluster.
 #[async_trait]
@@ -86,6 +86,43 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// The server's version, or why it cannot be reached.
     async fn version(&self) -> Result<String>;
+
+    /// Copies secrets of other namespaces into the preview's, by server-side apply. `NotFound`
+    /// names the one that is not there, `Forbidden` what must be granted.
+    async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    /// Scales every Deployment and StatefulSet of the namespace to zero and keeps the number of
+    /// replicas with it. What sleeps already is left as it is.
+    async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    /// Undoes [`Cluster::scale_to_zero`]. What is not asleep is left as it is.
+    async fn scale_back(&self, namespace: &Namespace) -> Result<()> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    /// All namespaces that bear our labels, those being deleted left out.
+    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>> {
+        Err(Error::invalid("not there yet"))
+    }
+}
+
+/// A namespace that bears our labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamespaceFound {
+    pub name: Namespace,
+    pub at: PullRequestRef,
+    pub environment: EnvironmentId,
+}
+
+/// A secret of another namespace: `previews/registry-credentials`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRef {
+    pub namespace: String,
+    pub name: String,
 }
 
 /// Whose a namespace is.
@@ -145,6 +182,12 @@ pub struct LogQuery {
 /// Helm.
 #[async_trait]
 pub trait Releases: Send + Sync + 'static {
+    /// Pins what may change under the same name: an OCI chart by its digest. `NotFound` when there
+    /// is no such chart or version.
+    async fn resolve(&self, chart: &ChartSource) -> Result<ChartSource> {
+        Err(Error::invalid("not there yet"))
+    }
+
     /// The version of the program; `Invalid`, with what to install, when it is missing or too old.
     async fn version(&self) -> Result<String>;
 
@@ -163,10 +206,48 @@ pub trait Releases: Send + Sync + 'static {
     async fn uninstall(&self, namespace: &Namespace, access: &SecretString, release: &str) -> Result<bool>;
 }
 
+/// Container registries.
+#[async_trait]
+pub trait Images: Send + Sync + 'static {
+    /// The digest behind a tag; `None` when the registry says that it is not there.
+    async fn find_digest(&self, repository: &str, tag: &str) -> Result<Option<String>>;
+}
+
 /// GitHub.
 #[async_trait]
 pub trait Forge: Send + Sync + 'static {
     async fn load_pull_request(&self, at: &PullRequestRef) -> Result<PullRequest>;
+
+    /// The repositories that Seatrial was given access to.
+    async fn list_repositories(&self) -> Result<Vec<RepositoryName>> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    async fn list_open_pull_requests(&self, repository: &RepositoryName) -> Result<Vec<PullRequest>> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    /// Paths that the pull request changes, old names of renamed files among them; at most 3000,
+    /// as many as GitHub lists.
+    async fn list_changed_files(&self, at: &PullRequestRef) -> Result<Vec<String>> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    /// How the newest check run or commit status of that name stands on the commit; `None` when
+    /// there is none.
+    async fn find_check(&self, repository: &RepositoryName, sha: &HeadSha, name: &str) -> Result<Option<Check>> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    /// Whether the account may push to the repository.
+    async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool> {
+        Err(Error::invalid("not there yet"))
+    }
+
+    /// Puts a reaction on a comment; one that is there already is fine.
+    async fn react(&self, repository: &RepositoryName, comment: CommentId, reaction: Reaction) -> Result<()> {
+        Err(Error::invalid("not there yet"))
+    }
 
     /// A text file of the repository at a branch or commit; at most 1 MiB.
     async fn find_file(&self, repository: &RepositoryName, git_ref: &str, path: &str) -> Result<Option<String>>;
@@ -207,6 +288,31 @@ pub trait Forge: Send + Sync + 'static {
     ) -> Result<()>;
 
     async fn set_commit_status(&self, repository: &RepositoryName, sha: &HeadSha, status: &CommitStatus) -> Result<()>;
+}
+
+/// A check run or commit status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub outcome: CheckOutcome,
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckOutcome {
+    Pending,
+    /// Neutral and skipped checks too.
+    Succeeded,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reaction {
+    /// It is being done.
+    ThumbsUp,
+    /// It is not.
+    Confused,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,10 @@ pub enum ChartSource {
     Path { path: String, sha: HeadSha },
     /// `charts/preview`, shipped with the program.
     Builtin,
+    /// `oci://host/chart`, pinned by its digest once it is resolved.
+    Oci { reference: String, version: String, digest: Option<String> },
+    /// A chart repository's index.
+    Repository { url: String, name: String, version: String },
 }
 
 /// All that `helm upgrade --install` is told.

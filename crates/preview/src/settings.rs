@@ -76,6 +76,50 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(schema_with = "schema::pod_security")]
     pub pod_security: PodSecurity,
+    /// A check run or commit status that must have succeeded before the commit is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_for: Option<WaitFor>,
+    /// Secrets of other namespaces that are copied into the preview's. Never for forks.
+    #[serde(default)]
+    pub secrets: Vec<SecretSource>,
+    /// How long a preview is kept after its last use. Deleted after that, warned of first.
+    #[serde(default = "default_ttl", with = "duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub ttl: Duration,
+    /// When a preview that nobody uses is scaled to zero. Without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<Sleep>,
+}
+
+fn default_ttl() -> Duration {
+    Duration::from_secs(7 * 86_400)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitFor {
+    /// Name of the check run, or context of the commit status.
+    pub check: String,
+    /// How long it may take.
+    #[serde(with = "duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub timeout: Duration,
+}
+
+/// `from: previews/registry-credentials`: namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSource {
+    pub from: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sleep {
+    /// How long nobody must have visited it.
+    #[serde(with = "duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub after: Duration,
 }
 
 /// A chart in the repository.
@@ -94,6 +138,10 @@ pub struct Image {
     /// The tag; may use the same placeholders as `values`.
     #[serde(default = "default_tag")]
     pub tag: String,
+    /// How long to wait until the registry has the tag. Without it, it must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub wait: Option<Duration>,
 }
 
 fn default_tag() -> String {
@@ -163,6 +211,8 @@ pub struct Filters {
     pub ignore_labels: Vec<String>,
     /// The pull request must go into one of these branches. Empty: any branch.
     pub base_branches: Vec<String>,
+    /// The pull request must change a file that one of these patterns fits (`src/**`). Empty: any.
+    pub paths: Vec<String>,
     /// Whether draft pull requests get a preview.
     pub drafts: bool,
     /// Whether pull requests opened by bots get a preview.
@@ -171,7 +221,14 @@ pub struct Filters {
 
 impl Default for Filters {
     fn default() -> Self {
-        Self { labels: Vec::new(), ignore_labels: Vec::new(), base_branches: Vec::new(), drafts: false, bots: true }
+        Self {
+            labels: Vec::new(),
+            ignore_labels: Vec::new(),
+            base_branches: Vec::new(),
+            paths: Vec::new(),
+            drafts: false,
+            bots: true,
+        }
     }
 }
 
@@ -259,5 +316,25 @@ mod duration_text {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         quantity::duration(&text).ok_or_else(|| de::Error::custom(format_args!("{text:?} is not a duration")))
+    }
+}
+
+mod optional_duration_text {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Text(#[serde(with = "super::duration_text")] Duration);
+
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::duration_text::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(duration)| duration))
     }
 }

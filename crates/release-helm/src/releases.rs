@@ -147,6 +147,9 @@ impl Session<'_> {
                 ChartSource::Builtin => {
                     Chart { path: builtin::write(&workspace.path("data")).map_err(unwritable)?, needs_build: false }
                 }
+                ChartSource::Oci { .. } | ChartSource::Repository { .. } => {
+                    return Err(Error::invalid("charts of registries and repositories cannot be installed yet"));
+                }
             };
             let files = values::lay_out(unpacked, &spec.values_files, &spec.values, &workspace.path("values"))?;
             Ok((chart, files))
@@ -220,6 +223,8 @@ impl Session<'_> {
         let description = match &spec.chart {
             ChartSource::Path { sha, .. } => format!("seatrial: {sha}"),
             ChartSource::Builtin => "seatrial: built-in chart".to_owned(),
+            ChartSource::Oci { reference, version, .. } => format!("seatrial: {reference} {version}"),
+            ChartSource::Repository { url, name, version } => format!("seatrial: {url} {name} {version}"),
         };
         let mut words = vec!["upgrade", &self.release, &path, "--install", "-n", &self.namespace];
         // Without this an upgrade without values takes over those of the revision before.

@@ -30,6 +30,10 @@ pub enum Refusal {
         base: String,
         allowed: Vec<String>,
     },
+    /// It changes no file that one of the patterns fits.
+    Paths {
+        wanted: Vec<String>,
+    },
     /// Closed or merged.
     Closed,
     /// The base branch has no `.seatrial.yaml`.

@@ -121,6 +121,10 @@ impl Reader {
             quota: self.section(&top, "quota").map(|section| self.quota(&section)).unwrap_or_default(),
             network: self.section(&top, "network").map(|section| self.network(&section)).unwrap_or_default(),
             pod_security: self.choice(&top, "podSecurity", &pod_security).unwrap_or_default(),
+            wait_for: None,
+            secrets: Vec::new(),
+            ttl: super::default_ttl(),
+            sleep: None,
         })
     }
 
@@ -156,7 +160,7 @@ impl Reader {
             Some(node) => self.checked(node, "image.tag", check::image_tag),
             None => Some(super::default_tag()),
         };
-        Some(Image { repository: repository?, tag: tag? })
+        Some(Image { repository: repository?, tag: tag?, wait: None })
     }
 
     fn health(&mut self, section: &Section<'_>) -> Health {
@@ -184,6 +188,7 @@ impl Reader {
             labels: self.list(section, "labels", Self::non_empty),
             ignore_labels: self.list(section, "ignoreLabels", Self::non_empty),
             base_branches: self.list(section, "baseBranches", Self::non_empty),
+            paths: Vec::new(),
             drafts: self.choice(section, "drafts", &BOOLEANS).unwrap_or(default.drafts),
             bots: self.choice(section, "bots", &BOOLEANS).unwrap_or(default.bots),
         }
