@@ -10,6 +10,7 @@ pub mod error;
 pub mod event;
 pub mod failure;
 pub mod ids;
+pub mod life;
 pub mod naming;
 pub mod policies;
 pub mod ports;

@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::environment::{Environment, Receipt, ServiceTarget};
+use crate::comment::CommentState;
+use crate::environment::{Environment, Receipt, ServiceTarget, Standing};
 use crate::error::{Error, Result};
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
+use crate::life::{Approval, Capacity, Place};
 use crate::policies::{PodSecurity, Policies};
 use crate::pull_request::PullRequest;
 use crate::release::{ChartSource, Release, ReleaseSpec};
@@ -370,6 +373,14 @@ pub trait Environments: Send + Sync + 'static {
 
     async fn remember(&self, environment: EnvironmentId, fact: Fact) -> Result<()>;
 
+    /// Takes a place for the environment, or one in the queue for it: the first come, the first
+    /// served, but who waits for their own repository's limit holds up nobody else. Who waits gets
+    /// the signal [`ROOM`] when a place may have come free, and asks again.
+    async fn reserve(&self, environment: EnvironmentId, capacity: Capacity) -> Result<Place>;
+
+    /// All environments that are not deleted.
+    async fn list_standing(&self) -> Result<Vec<Standing>>;
+
     /// Keeps what was to be seen when the run failed.
     async fn keep_snapshot(
         &self,
@@ -378,6 +389,9 @@ pub trait Environments: Send + Sync + 'static {
         snapshot: &FailureSnapshot,
     ) -> Result<()>;
 }
+
+/// See [`Environments::reserve`].
+pub const ROOM: &str = "room";
 
 /// One thing learnt about an environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -389,6 +403,22 @@ pub enum Fact {
     Requested(HeadSha),
     Target(ServiceTarget),
     Live(HeadSha),
+    /// How long the deployed commit's settings let it live. Counts as use.
+    Life {
+        ttl: Duration,
+        sleep_after: Option<Duration>,
+    },
+    /// Somebody visited it or asked something of it.
+    Used,
+    /// Scaled to zero, or back.
+    Asleep(bool),
+    Pinned(bool),
+    KeptUntil(DateTime<Utc>),
+    /// People were told that it will be deleted.
+    Warned,
+    Approved(Approval),
+    /// What the comment says now.
+    Said(Box<CommentState>),
     Refused(String),
     Failed(Diagnosis),
     Deleted(Receipt),
