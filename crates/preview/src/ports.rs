@@ -390,6 +390,9 @@ pub trait Environments: Send + Sync + 'static {
     ) -> Result<()>;
 }
 
+/// The signal that something has come which a run may be waiting for: an image, a check.
+pub const ARRIVED: &str = "arrived";
+
 /// See [`Environments::reserve`].
 pub const ROOM: &str = "room";
 
