@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use seatrial_engine::{Failure, Missed, NewRun, OnConflict, Registry, Schedule, Workflow};
 use seatrial_preview::PullRequestRef;
+use seatrial_preview::event::CommandComment;
 use seatrial_preview::life::Capacity;
 use seatrial_preview::ports::{Cluster, Environments, Forge, Images, Releases};
 use seatrial_preview::pull_request::PullRequest;
 
 mod admission;
+pub mod command;
 mod conversation;
 mod failures;
 mod health;
@@ -20,6 +22,9 @@ pub mod reconcile;
 pub mod sweep;
 mod waits;
 
+use command::Door;
+
+pub use command::CommandRun;
 pub use preview_down::PreviewDown;
 pub use preview_sleep::PreviewSleep;
 pub use preview_up::PreviewUp;
@@ -35,6 +40,8 @@ pub struct World {
     pub releases: Arc<dyn Releases>,
     pub images: Arc<dyn Images>,
     pub environments: Arc<dyn Environments>,
+    /// Where commands of people are carried out.
+    pub door: Arc<dyn Door>,
     pub links: Links,
     pub capacity: CapacityRules,
 }
@@ -64,6 +71,7 @@ pub fn registry(world: &World) -> Registry {
         .with(PreviewDown::new(world.clone()))
         .with(PreviewSleep::new(world.clone()))
         .with(PreviewWake::new(world.clone()))
+        .with(CommandRun::new(world.clone()))
         .with(Reconcile::new(world.clone()))
         .with(Sweep::new(world.clone()))
 }
@@ -122,6 +130,14 @@ pub fn deploy_idle(seen: PullRequest, trigger: &str) -> Result<NewRun, Failure> 
 pub fn remove_idle(at: &PullRequestRef, trigger: &str) -> Result<NewRun, Failure> {
     let input = preview_down::Input { at: at.clone(), trigger: trigger.to_owned() };
     Ok(NewRun::of::<PreviewDown>(&input)?.key(at.to_string(), OnConflict::Reject))
+}
+
+/// What a `/preview …` comment asks for.
+///
+/// # Errors
+/// Never in practice: when the input is not JSON.
+pub fn command(comment: CommandComment) -> Result<NewRun, Failure> {
+    NewRun::of::<CommandRun>(&comment)
 }
 
 /// The preview is scaled to zero; refused while anything runs for the pull request.

@@ -83,15 +83,3 @@ fn refusal(pull_request: &PullRequest, settings: &Settings, approved: bool) -> O
 fn carries(labels: &[String], label: &str) -> bool {
     labels.iter().any(|known| known.to_lowercase() == label.to_lowercase())
 }
-
-impl super::Filters {
-    pub fn fits(&self, _: &[String]) -> bool {
-        true
-    }
-}
-
-impl Settings {
-    pub fn secret_refs(&self) -> Vec<crate::ports::SecretRef> {
-        Vec::new()
-    }
-}
