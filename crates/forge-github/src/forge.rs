@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use crate::STATUS_CONTEXT;
 use crate::access::{Access, Auth};
 use crate::client::{Answer, Call, Client, JSON, RateLimit};
 use crate::failure::{Doing, bounded};
@@ -22,7 +23,6 @@ const FILE_LIMIT: usize = 1024 * 1024;
 const SOURCE_LIMIT: usize = 64 * 1024 * 1024;
 /// GitHub's limit for descriptions.
 const DESCRIPTION_LIMIT: usize = 140;
-const STATUS_CONTEXT: &str = "seatrial/preview";
 /// States of a deployment after which it is not there any more, or never was.
 const ENDED: [&str; 3] = ["inactive", "failure", "error"];
 const PAGE: usize = 100;

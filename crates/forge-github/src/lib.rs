@@ -12,6 +12,9 @@ mod pull_request;
 mod redirect;
 pub mod webhook;
 
+/// Our commit status; webhooks about it say nothing new.
+const STATUS_CONTEXT: &str = "seatrial/preview";
+
 pub use access::Auth;
 pub use client::RateLimit;
 pub use forge::{GithubConfig, GithubForge};
