@@ -62,6 +62,17 @@ pub struct Settings {
     /// Hosts, with commas between, that requests may be for besides loopback and `public_url`'s.
     #[serde(default)]
     pub allowed_hosts: String,
+    /// The only hosts, with commas between, that images and charts may come from; all public ones
+    /// when it is empty. `*.` stands for any name below.
+    #[serde(default)]
+    pub registry_hosts: String,
+    /// Registries and chart repositories at loopback, link-local or private addresses; else none
+    /// of those is asked.
+    #[serde(default)]
+    pub registry_private_hosts: String,
+    /// Registries and chart repositories that are asked by http instead of https.
+    #[serde(default)]
+    pub registry_http_hosts: String,
     /// How many previews may be up at once; more are queued. Sleeping ones do not count.
     #[serde(default, deserialize_with = "number")]
     pub max_previews: Option<u32>,
