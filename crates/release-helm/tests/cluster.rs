@@ -309,7 +309,7 @@ async fn a_registrys_chart_is_installed_as_it_was_pinned() {
     let registry = std::env::var("SEATRIAL_TEST_REGISTRY").unwrap();
     let folder = format!("oci://{registry}/{}", place.namespace);
     let push = |text| place.run(&["push", package(&place, text).to_str().unwrap(), &folder, "--plain-http"]);
-    let releases = place.releases_that_may_ask(&[registry.clone()]);
+    let releases = place.releases_that_may_ask(std::slice::from_ref(&registry));
     let chart = |version: &str| ChartSource::Oci {
         reference: format!("{folder}/shop"),
         version: version.to_owned(),
@@ -337,7 +337,7 @@ async fn a_chart_repositorys_chart_is_installed() {
     let archives = package(&place, "first").parent().unwrap().to_owned();
     assert!(place.run(&["repo", "index", archives.to_str().unwrap()]));
     let host = serve_files(archives);
-    let releases = place.releases_that_may_ask(&[host.clone()]);
+    let releases = place.releases_that_may_ask(std::slice::from_ref(&host));
     let chart = |version: &str| ChartSource::Repository {
         url: format!("http://{host}"),
         name: "shop".to_owned(),
