@@ -98,7 +98,7 @@ pub(crate) struct Workspace {
 impl Workspace {
     pub(crate) fn new(instance: &Arc<Instance>, turn: Option<OwnedMutexGuard<()>>) -> io::Result<Self> {
         let folder = TempDir::new_in(instance.folder.path())?;
-        for name in ["home", "cache", "config", "data", "plugins", "tmp", "tree", "values"] {
+        for name in ["home", "cache", "config", "data", "plugins", "tmp", "tree", "chart", "values"] {
             fs::create_dir(folder.path().join(name))?;
         }
         Ok(Self { folder, _instance: instance.clone(), _turn: turn })
