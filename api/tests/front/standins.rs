@@ -105,6 +105,18 @@ impl Cluster for StandInCluster {
     async fn version(&self) -> Result<String> {
         Ok("v1.34.1".to_owned())
     }
+    async fn copy_secrets(&self, _: &Namespace, _: &[SecretRef]) -> Result<()> {
+        not_asked("a secret's copy")
+    }
+    async fn scale_to_zero(&self, _: &Namespace) -> Result<()> {
+        not_asked("sleep")
+    }
+    async fn scale_back(&self, _: &Namespace) -> Result<()> {
+        not_asked("waking")
+    }
+    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>> {
+        not_asked("namespaces")
+    }
 }
 
 /// Has the pull requests it is given.

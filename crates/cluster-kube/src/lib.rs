@@ -20,6 +20,8 @@ mod policies;
 mod quantity;
 mod rollout;
 mod scene;
+mod secrets;
+mod sleep;
 mod snapshot;
 mod standing;
 mod targets;

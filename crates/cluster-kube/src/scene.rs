@@ -159,7 +159,7 @@ impl Scene {
     }
 }
 
-async fn list<K>(cluster: &KubeCluster, namespace: &Namespace) -> Result<Vec<K>>
+pub(crate) async fn list<K>(cluster: &KubeCluster, namespace: &Namespace) -> Result<Vec<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {

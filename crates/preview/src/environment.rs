@@ -59,6 +59,9 @@ pub struct ServiceTarget {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     pub namespace: Namespace,
+    /// `closed`, `manual: …`, `expired`: what asked for the teardown.
+    #[serde(default)]
+    pub trigger: String,
     /// `Deployment/shop`, `Service/shop`: what existed in the namespace before the teardown.
     pub removed: Vec<String>,
     pub release_uninstalled: bool,

@@ -92,25 +92,17 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Copies secrets of other namespaces into the preview's, by server-side apply. `NotFound`
     /// names the one that is not there, `Forbidden` what must be granted.
-    async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()>;
 
     /// Scales every Deployment and StatefulSet of the namespace to zero and keeps the number of
     /// replicas with it. What sleeps already is left as it is.
-    async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()>;
 
     /// Undoes [`Cluster::scale_to_zero`]. What is not asleep is left as it is.
-    async fn scale_back(&self, namespace: &Namespace) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn scale_back(&self, namespace: &Namespace) -> Result<()>;
 
     /// All namespaces that bear our labels, those being deleted left out.
-    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>>;
 }
 
 /// A namespace that bears our labels.
@@ -384,6 +376,9 @@ pub trait Environments: Send + Sync + 'static {
         snapshot: &FailureSnapshot,
     ) -> Result<()>;
 }
+
+/// The signal that something has come which a run may be waiting for: an image, a check.
+pub const ARRIVED: &str = "arrived";
 
 /// See [`Environments::reserve`].
 pub const ROOM: &str = "room";

@@ -224,7 +224,7 @@ impl Session<'_> {
             ChartSource::Path { sha, .. } => format!("seatrial: {sha}"),
             ChartSource::Builtin => "seatrial: built-in chart".to_owned(),
             ChartSource::Oci { reference, version, .. } => format!("seatrial: {reference} {version}"),
-            ChartSource::Repository { url, name, version } => format!("seatrial: {url} {name} {version}"),
+            ChartSource::Repository { url, name, version, .. } => format!("seatrial: {url} {name} {version}"),
         };
         let mut words = vec!["upgrade", &self.release, &path, "--install", "-n", &self.namespace];
         // Without this an upgrade without values takes over those of the revision before.

@@ -65,6 +65,7 @@ fn crash() -> CommentState {
 fn receipt() -> Receipt {
     Receipt {
         namespace: "pr-shop-12".parse().unwrap(),
+        trigger: "closed".to_owned(),
         removed: vec!["Deployment/shop".to_owned(), "Service/shop".to_owned()],
         release_uninstalled: true,
         verified_gone_at: "2026-03-04T05:06:00Z".parse().unwrap(),
@@ -333,7 +334,10 @@ fn notices_follow_what_the_comment_says() {
             Notice::WillBeDeleted { at },
             answer("/preview extend 3d", Ok(Answer::KeptUntil { at })),
             answer("/preview @all `x`", Err("There is no command \"@all\"; <b>try</b> `deploy`.".to_owned())),
-            answer("/preview logs", Ok(Answer::Logs { pod: "web-1".to_owned(), text: "```\n@team\n</details>".to_owned() })),
+            answer(
+                "/preview logs",
+                Ok(Answer::Logs { pod: "web-1".to_owned(), text: "```\n@team\n</details>".to_owned() }),
+            ),
         ],
         ..view(CommentState::Nothing)
     });

@@ -39,8 +39,8 @@ pub const PLACEHOLDERS: [&str; 7] = ["sha", "shortSha", "number", "branch", "hos
 impl Settings {
     /// The values given to Helm, over the chart's own and those of `valuesFiles`: `values` with
     /// its placeholders filled, then `image.repository` and `image.tag` when `image` is set, then
-    /// `seatrial` with `sha`, `number`, `host`, `url` and `namespace`. `host` and `url` are nowhere
-    /// else: a chart that has a value of its own for them gets it by `values: { host: "{host}" }`.
+    /// `seatrial` with `sha`, `number`, `host`, `url`, `tls` (whether the URL is https) and
+    /// `namespace`. `host` and `url` are nowhere else: a chart that has a value of its own for them gets it by `values: { host: "{host}" }`.
     pub fn helm_values(&self, computed: &Computed) -> Value {
         let mut values = Map::new();
         for (key, value) in &self.values {
@@ -61,6 +61,7 @@ impl Settings {
                 "number": computed.number,
                 "host": computed.host,
                 "url": computed.url,
+                "tls": computed.url.starts_with("https://"),
                 "namespace": computed.namespace,
             }),
         );
