@@ -5,6 +5,7 @@
 //! read from GitHub's own headers.
 
 mod access;
+mod checks;
 mod client;
 mod failure;
 mod forge;
