@@ -188,9 +188,8 @@ async fn claim_runs(
     assignments: mpsc::UnboundedSender<Assignment>,
 ) {
     let workflows = executor.registry.names();
-    let without_limit: Arc<BTreeSet<_>> = Arc::new(
-        workflows.iter().filter(|name| config.limits.workflow(name) == usize::MAX).cloned().collect(),
-    );
+    let without_limit: Arc<BTreeSet<_>> =
+        Arc::new(workflows.iter().filter(|name| config.limits.workflow(name) == usize::MAX).cloned().collect());
     let mut in_vain = 0;
     while !executor.drain.is_cancelled() {
         let first = tokio::select! {
