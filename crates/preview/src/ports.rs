@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::comment::CommentState;
 use crate::environment::{Environment, Receipt, ServiceTarget, Standing};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
 use crate::life::{Approval, Capacity, Place};
