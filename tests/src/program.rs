@@ -71,6 +71,8 @@ impl Program {
             ("SEATRIAL_GITHUB_WEBHOOK_SECRET", SECRET.to_owned()),
             ("SEATRIAL_BOOTSTRAP_TOKEN", TOKEN.to_owned()),
             ("SEATRIAL_HELM", text(&parts.setting.helm)),
+            ("SEATRIAL_REGISTRY_PRIVATE_HOSTS", parts.setting.registry.clone()),
+            ("SEATRIAL_REGISTRY_HTTP_HOSTS", parts.setting.registry.clone()),
             ("SEATRIAL_LOG", "info,seatrial=debug".to_owned()),
         ];
         Ok(Self {

@@ -52,6 +52,9 @@ pub(super) fn of_state(view: &EnvironmentView) -> Response {
             let step = step.map(|step| format!(" Step: {step}.")).unwrap_or_default();
             ("Deploying", format!("Commit {commit} is being deployed.{step}"), Some(2))
         }
+        EnvironmentState::Sleeping => {
+            ("Waking up", "The preview slept because nobody used it. It is being woken.".to_owned(), Some(2))
+        }
         EnvironmentState::Failed => ("The deployment failed", String::new(), Some(15)),
         EnvironmentState::Refused => (
             "No preview",

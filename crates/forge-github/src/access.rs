@@ -88,6 +88,17 @@ impl Access {
         matches!(self, Self::App { .. })
     }
 
+    /// The client for all that an installation was given.
+    pub(crate) async fn installation(&self, id: u64) -> Result<Arc<Octocrab>> {
+        match self {
+            Self::Token(octocrab) => Ok(Arc::new(octocrab.clone())),
+            Self::App { app, .. } => {
+                let octocrab = app.installation(InstallationId(id));
+                Ok(Arc::new(octocrab.map_err(|error| Error::invalid(first_line(&error)))?))
+            }
+        }
+    }
+
     /// Remembers the installation that covers the repository.
     pub(crate) async fn learn(&self, repository: &RepositoryName, installation: u64) -> Result<Arc<Octocrab>> {
         match self {

@@ -37,9 +37,20 @@ pub struct RateLimit {
     pub resets_at: DateTime<Utc>,
 }
 
-/// A request about a repository.
+/// Whose credentials a request needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum On<'a> {
+    /// The account's own: the token's, or the App's.
+    Account,
+    /// All that one installation of the App was given.
+    Installation(u64),
+    /// One repository.
+    Repository(&'a RepositoryName),
+}
+
+/// A request.
 pub(crate) struct Call<'a> {
-    pub(crate) repository: &'a RepositoryName,
+    pub(crate) on: On<'a>,
     pub(crate) doing: Doing<'a>,
     pub(crate) method: Method,
     /// Path and query, below the API's address.
@@ -88,6 +99,10 @@ impl Client {
         self.fetch(call, limit, DOWNLOAD_TIMEOUT).await
     }
 
+    pub(crate) fn is_app(&self) -> bool {
+        self.access.is_app()
+    }
+
     /// The login under which comments of ours appear.
     pub(crate) async fn login(&self) -> Result<&str> {
         #[derive(Deserialize)]
@@ -124,8 +139,9 @@ impl Client {
         .await;
         if let Err(error) = &result
             && matches!(error.kind, seatrial_preview::ErrorKind::NotFound | seatrial_preview::ErrorKind::Forbidden)
+            && let On::Repository(repository) = call.on
         {
-            self.access.forget(call.repository).await;
+            self.access.forget(repository).await;
         }
         result
     }
@@ -136,10 +152,14 @@ impl Client {
         struct Installation {
             id: u64,
         }
-        if let Some(octocrab) = self.access.known(call.repository).await {
+        let repository = match call.on {
+            On::Account => return Ok(Arc::new(self.access.account().clone())),
+            On::Installation(id) => return self.access.installation(id).await,
+            On::Repository(repository) => repository,
+        };
+        if let Some(octocrab) = self.access.known(repository).await {
             return Ok(octocrab);
         }
-        let repository = call.repository;
         let what = format!("find the App's installation for {repository}");
         let doing = Doing { what: &what, permission: "Metadata: read" };
         let path = format!("/repos/{repository}/installation");

@@ -5,12 +5,16 @@
 //! read from GitHub's own headers.
 
 mod access;
+mod checks;
 mod client;
 mod failure;
 mod forge;
 mod pull_request;
 mod redirect;
 pub mod webhook;
+
+/// Our commit status; webhooks about it say nothing new.
+const STATUS_CONTEXT: &str = "seatrial/preview";
 
 pub use access::Auth;
 pub use client::RateLimit;

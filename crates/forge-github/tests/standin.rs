@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
 use seatrial_github_standin::{
-    Action, Author, Control, DEFAULT_LOGIN, DEFAULT_TOKEN, Fault, NewPull, NewRepository, Options, PullView, Standin,
-    files,
+    Action, Author, CheckView, Control, DEFAULT_LOGIN, DEFAULT_TOKEN, Fault, NewCommit, NewPull, NewRepository,
+    Options, Permission, PullView, Standin, StatusView, TokenSpec, files,
 };
-use seatrial_preview::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus, Forge, NewDeployment};
+use seatrial_preview::ports::{
+    CheckOutcome, CommitState, CommitStatus, DeploymentState, DeploymentStatus, Forge, NewDeployment, Reaction,
+};
 use seatrial_preview::pull_request::PullRequestState;
 use seatrial_preview::{CommentId, ErrorKind, HeadSha, PullRequestRef, RepositoryName};
 
@@ -80,6 +82,142 @@ async fn a_pull_request_is_read() {
     assert_eq!(pull.state, PullRequestState::Merged);
     let missing = PullRequestRef { number: 4711, ..world.at.clone() };
     let error = world.forge().load_pull_request(&missing).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn open_pull_requests_are_listed_page_by_page() {
+    let world = world().await;
+    for number in 0..104 {
+        let head = format!("b{number}");
+        let new = NewPull { title: head.clone(), head, files: files([("a", "b")]), ..NewPull::default() };
+        world.control.open_pull("acme/shop", &new).await.unwrap();
+    }
+    world.control.close("acme/shop", 3).await.unwrap();
+    let open = world.forge().list_open_pull_requests(&world.repository).await.unwrap();
+    let numbers: Vec<u64> = open.iter().map(|pull| pull.at.number).collect();
+    assert_eq!(numbers, (1..=105).filter(|number| *number != 3).collect::<Vec<_>>());
+    assert_eq!((&open[0].head.sha, open[0].state), (&world.sha(), PullRequestState::Open));
+    let nowhere = "acme/nothing".parse().unwrap();
+    let error = world.forge().list_open_pull_requests(&nowhere).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn changed_files_are_listed() {
+    let world = world().await;
+    let many: Vec<(String, String)> = (0..120).map(|n| (format!("src/{n:03}.txt"), n.to_string())).collect();
+    let new = NewCommit { files: files(many), delete: vec!["folder/a b.txt".into()], ..NewCommit::default() };
+    world.control.push("acme/shop", world.at.number, &new).await.unwrap();
+    let changed = world.forge().list_changed_files(&world.at).await.unwrap();
+    assert_eq!(changed.len(), 122);
+    for path in ["page.html", "folder/a b.txt", "src/000.txt", "src/119.txt"] {
+        assert!(changed.iter().any(|changed| changed == path), "{path} in {changed:?}");
+    }
+}
+
+#[tokio::test]
+async fn repositories_are_those_we_were_given() {
+    let (private, public) = key_pair();
+    let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
+    world.control.repository("zoo/cage", files([("a", "b")])).await.unwrap();
+    world.control.fork("acme/shop", "mona").await.unwrap();
+    let names = |found: Vec<RepositoryName>| found.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let all = ["acme/shop", "mona/shop", "zoo/cage"];
+    assert_eq!(names(world.forge().list_repositories().await.unwrap()), all);
+    let app = world.forge_as(Auth::App { id: 4242, private_key_pem: private.into() });
+    assert_eq!(names(app.list_repositories().await.unwrap()), all);
+
+    let spec = TokenSpec { token: "ghp_mona".into(), login: "mona".into(), permission: None };
+    world.control.add_token(&spec).await.unwrap();
+    world.control.set_permission("zoo/cage", "mona", Permission::Read).await.unwrap();
+    let mona = world.forge_as(Auth::Token("ghp_mona".into()));
+    assert_eq!(names(mona.list_repositories().await.unwrap()), ["mona/shop"], "reading is not enough");
+    world.control.set_permission("zoo/cage", "mona", Permission::Write).await.unwrap();
+    assert_eq!(names(mona.list_repositories().await.unwrap()), ["mona/shop", "zoo/cage"]);
+}
+
+#[tokio::test]
+async fn checks_and_statuses_of_a_name_are_found() {
+    let world = world().await;
+    let (forge, control, sha) = (world.forge(), &world.control, world.sha());
+    let find = async |name: &str| {
+        let found = forge.find_check(&world.repository, &sha, name).await.unwrap();
+        found.map(|check| (check.outcome, check.url))
+    };
+    assert_eq!(find("build").await, None);
+    let check = |status: &str, conclusion: Option<&str>| CheckView {
+        sha: sha.to_string(),
+        name: "build / image (amd64)".into(),
+        status: status.into(),
+        conclusion: conclusion.map(String::from),
+    };
+    control.set_check("acme/shop", &check("in_progress", None)).await.unwrap();
+    let (outcome, url) = find("build / image (amd64)").await.unwrap();
+    assert_eq!(outcome, CheckOutcome::Pending);
+    assert!(url.unwrap().starts_with("http://"));
+    control.set_check("acme/shop", &check("completed", Some("failure"))).await.unwrap();
+    assert_eq!(find("build / image (amd64)").await.unwrap().0, CheckOutcome::Failed);
+    assert_eq!(find("build").await, None, "another name");
+
+    for (state, outcome) in [("pending", CheckOutcome::Pending), ("success", CheckOutcome::Succeeded)] {
+        let status = StatusView {
+            sha: sha.to_string(),
+            state: state.into(),
+            context: "ci/image".into(),
+            description: None,
+            target_url: Some("https://ci.example/1".into()),
+            creator: String::new(),
+        };
+        control.set_status("acme/shop", &status).await.unwrap();
+        assert_eq!(find("ci/image").await.unwrap(), (outcome, Some("https://ci.example/1".to_owned())));
+    }
+    // A token that cannot read check runs still finds statuses, and says what it lacks otherwise.
+    let refused = Fault::new(Action::Status { code: 403, body: String::new(), headers: BTreeMap::default() });
+    control.fault(&refused.clone().containing("/check-runs").times(2)).await.unwrap();
+    assert_eq!(find("ci/image").await.unwrap().0, CheckOutcome::Succeeded);
+    let error = forge.find_check(&world.repository, &sha, "build").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Forbidden, "{error}");
+    assert!(error.message.contains("Checks: read"), "{error}");
+}
+
+#[tokio::test]
+async fn who_may_write_is_asked_of_github() {
+    let world = world().await;
+    let (forge, control) = (world.forge(), &world.control);
+    for (permission, may) in [
+        (Permission::Read, false),
+        (Permission::Triage, false),
+        (Permission::Write, true),
+        (Permission::Maintain, true),
+        (Permission::Admin, true),
+        (Permission::None, false),
+    ] {
+        control.set_permission("acme/shop", "mona", permission).await.unwrap();
+        assert_eq!(forge.can_write(&world.repository, "mona").await.unwrap(), may, "{permission:?}");
+    }
+    control.clear_requests().await.unwrap();
+    assert!(!forge.can_write(&world.repository, "nobody-at-all").await.unwrap());
+    for login in ["", "..", "a/b", "mona/permission?x=", "ü"] {
+        assert!(!forge.can_write(&world.repository, login).await.unwrap(), "{login}");
+    }
+    assert_eq!(control.requests().await.unwrap().len(), 2, "impossible logins are not asked for");
+    let error = forge.can_write(&"acme/nothing".parse().unwrap(), "mona").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn a_reaction_is_put_once() {
+    let world = world().await;
+    let forge = world.forge();
+    let said = world.control.comment("acme/shop", 1, &Author::user("mona"), "/preview deploy").await.unwrap();
+    for _ in 0..2 {
+        forge.react(&world.repository, CommentId(said.id), Reaction::ThumbsUp).await.unwrap();
+    }
+    forge.react(&world.repository, CommentId(said.id), Reaction::Confused).await.unwrap();
+    let comments = world.control.comments("acme/shop", 1).await.unwrap();
+    assert_eq!(comments[0].reactions, ["seatrial-bot: +1", "seatrial-bot: confused"]);
+    let error = forge.react(&world.repository, CommentId(999_999), Reaction::ThumbsUp).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
 }
 

@@ -9,14 +9,15 @@ use crate::pull_request::PullRequest;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ForgeEvent {
     /// The pull request wants a preview at its present head: opened, reopened, pushed to,
-    /// ready for review, retargeted.
+    /// ready for review, retargeted, relabelled; or made a draft, which admission may refuse.
     Deploy { pull_request: Box<PullRequest>, action: String },
     /// The pull request was closed or merged: its preview goes away.
     Remove { pull_request: Box<PullRequest>, action: String },
-    /// Somebody wrote `/preview …` on a pull request.
+    /// Somebody, not a bot, wrote `/preview …` on a pull request. See [`crate::command`].
     Command(CommandComment),
-    /// Something that a deployment may be waiting for has come: a check has ended, an image was
-    /// pushed.
+    /// Something that a deployment may be waiting for may have come. It says "look again", not
+    /// what there is to see: a build that ended may have pushed the image too, and one build is
+    /// reported several times (check run, check suite, workflow run).
     Arrived { repository: RepositoryName, sha: Option<HeadSha>, what: Awaited },
     /// The repository has a new name; its pull requests keep their numbers.
     Renamed { from: RepositoryName, to: RepositoryName },
@@ -31,7 +32,8 @@ pub struct CommandComment {
     pub comment: CommentId,
     /// Who wrote it; whether they may is asked of GitHub.
     pub author: String,
-    /// The line that begins with `/preview`.
+    /// The first line that begins with `/preview`: at most 200 characters, none of them a
+    /// control character. Hostile otherwise.
     pub line: String,
 }
 
@@ -39,6 +41,8 @@ pub struct CommandComment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaited {
+    /// A container image was published; GitHub does not say for which commit.
     Image,
+    /// A check run, check suite, workflow run or commit status has ended, well or not.
     Check,
 }

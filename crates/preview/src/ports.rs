@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::environment::{Environment, Receipt, ServiceTarget};
+use crate::comment::CommentState;
+use crate::environment::{Environment, Receipt, ServiceTarget, Standing};
 use crate::error::{Error, Result};
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
+use crate::life::{Approval, Capacity, Place};
 use crate::policies::{PodSecurity, Policies};
 use crate::pull_request::PullRequest;
 use crate::release::{ChartSource, Release, ReleaseSpec};
@@ -89,25 +92,17 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Copies secrets of other namespaces into the preview's, by server-side apply. `NotFound`
     /// names the one that is not there, `Forbidden` what must be granted.
-    async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()>;
 
     /// Scales every Deployment and StatefulSet of the namespace to zero and keeps the number of
     /// replicas with it. What sleeps already is left as it is.
-    async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()>;
 
     /// Undoes [`Cluster::scale_to_zero`]. What is not asleep is left as it is.
-    async fn scale_back(&self, namespace: &Namespace) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn scale_back(&self, namespace: &Namespace) -> Result<()>;
 
     /// All namespaces that bear our labels, those being deleted left out.
-    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>>;
 }
 
 /// A namespace that bears our labels.
@@ -219,36 +214,29 @@ pub trait Images: Send + Sync + 'static {
 pub trait Forge: Send + Sync + 'static {
     async fn load_pull_request(&self, at: &PullRequestRef) -> Result<PullRequest>;
 
-    /// The repositories that Seatrial was given access to.
-    async fn list_repositories(&self) -> Result<Vec<RepositoryName>> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// The repositories that Seatrial was given access to, sorted: of an App's installations, or
+    /// those a token may push to. `Invalid`, with the advice, when there are more than 1000.
+    async fn list_repositories(&self) -> Result<Vec<RepositoryName>>;
 
-    async fn list_open_pull_requests(&self, repository: &RepositoryName) -> Result<Vec<PullRequest>> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Oldest first. One that is closed while the list is read can hide another: before a preview
+    /// is removed because its pull request is not here, ask for that pull request.
+    async fn list_open_pull_requests(&self, repository: &RepositoryName) -> Result<Vec<PullRequest>>;
 
-    /// Paths that the pull request changes, old names of renamed files among them; at most 3000,
-    /// as many as GitHub lists.
-    async fn list_changed_files(&self, at: &PullRequestRef) -> Result<Vec<String>> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Paths that the pull request changes, old names of renamed files among them; at most 3000
+    /// files, as many as GitHub lists.
+    async fn list_changed_files(&self, at: &PullRequestRef) -> Result<Vec<String>>;
 
     /// How the newest check run or commit status of that name stands on the commit; `None` when
     /// there is none.
-    async fn find_check(&self, repository: &RepositoryName, sha: &HeadSha, name: &str) -> Result<Option<Check>> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn find_check(&self, repository: &RepositoryName, sha: &HeadSha, name: &str) -> Result<Option<Check>>;
 
-    /// Whether the account may push to the repository.
-    async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Whether the account may push to the repository, as GitHub sees it now. `false` for logins
+    /// that nobody has.
+    async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool>;
 
-    /// Puts a reaction on a comment; one that is there already is fine.
-    async fn react(&self, repository: &RepositoryName, comment: CommentId, reaction: Reaction) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Puts a reaction on a comment; one that is there already is fine. `NotFound` when the
+    /// comment is gone.
+    async fn react(&self, repository: &RepositoryName, comment: CommentId, reaction: Reaction) -> Result<()>;
 
     /// A text file of the repository at a branch or commit; at most 1 MiB.
     async fn find_file(&self, repository: &RepositoryName, git_ref: &str, path: &str) -> Result<Option<String>>;
@@ -295,12 +283,14 @@ pub trait Forge: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub outcome: CheckOutcome,
+    /// Its page: `http://…` or `https://…`. Hostile otherwise.
     pub url: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckOutcome {
+    /// Not ended, or waiting for somebody to act.
     Pending,
     /// Neutral and skipped checks too.
     Succeeded,
@@ -371,6 +361,14 @@ pub trait Environments: Send + Sync + 'static {
 
     async fn remember(&self, environment: EnvironmentId, fact: Fact) -> Result<()>;
 
+    /// Takes a place for the environment, or one in the queue for it: the first come, the first
+    /// served, but who waits for their own repository's limit holds up nobody else. Who waits gets
+    /// the signal [`ROOM`] when a place may have come free, and asks again.
+    async fn reserve(&self, environment: EnvironmentId, capacity: Capacity) -> Result<Place>;
+
+    /// All environments that are not deleted.
+    async fn list_standing(&self) -> Result<Vec<Standing>>;
+
     /// Keeps what was to be seen when the run failed.
     async fn keep_snapshot(
         &self,
@@ -379,6 +377,12 @@ pub trait Environments: Send + Sync + 'static {
         snapshot: &FailureSnapshot,
     ) -> Result<()>;
 }
+
+/// The signal that something has come which a run may be waiting for: an image, a check.
+pub const ARRIVED: &str = "arrived";
+
+/// See [`Environments::reserve`].
+pub const ROOM: &str = "room";
 
 /// One thing learnt about an environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -390,6 +394,22 @@ pub enum Fact {
     Requested(HeadSha),
     Target(ServiceTarget),
     Live(HeadSha),
+    /// How long the deployed commit's settings let it live. Counts as use.
+    Life {
+        ttl: Duration,
+        sleep_after: Option<Duration>,
+    },
+    /// Somebody visited it or asked something of it.
+    Used,
+    /// Scaled to zero, or back.
+    Asleep(bool),
+    Pinned(bool),
+    KeptUntil(DateTime<Utc>),
+    /// People were told that it will be deleted.
+    Warned,
+    Approved(Approval),
+    /// What the comment says now.
+    Said(Box<CommentState>),
     Refused(String),
     Failed(Diagnosis),
     Deleted(Receipt),

@@ -96,7 +96,7 @@ pub struct Settings {
 }
 
 fn default_ttl() -> Duration {
-    Duration::from_secs(7 * 86_400)
+    crate::life::DEFAULT_TTL
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -73,6 +73,17 @@ pub fn releases(settings: &Settings) -> anyhow::Result<HelmReleases> {
         .with_context(|| format!("the work folder {} cannot be used", settings.work_dir.display()))
 }
 
+/// Which registries and chart repositories may be asked.
+pub fn reach(settings: &Settings) -> anyhow::Result<Reach> {
+    let lists = [&settings.registry_hosts, &settings.registry_private_hosts, &settings.registry_http_hosts];
+    let [named, private, plain_http] = lists.map(|text| settings::list(text));
+    Reach::new(&named, &private, &plain_http).context("the registries' hosts cannot be used")
+}
+
+pub fn images(settings: &Settings) -> anyhow::Result<Registries> {
+    Registries::new(reach(settings)?).context("registries cannot be asked")
+}
+
 pub async fn cluster(settings: &Settings) -> anyhow::Result<KubeCluster> {
     let config = ClusterConfig {
         context: settings.kube_context.clone(),

@@ -129,11 +129,7 @@ impl State {
         );
         if let Caller::User { login } = &call.caller {
             let has = permission_of(self, repository, login);
-            value["permissions"] = json!({
-                "admin": has >= Permission::Admin, "maintain": has >= Permission::Maintain,
-                "push": has >= Permission::Write, "triage": has >= Permission::Triage,
-                "pull": has >= Permission::Read,
-            });
+            value["permissions"] = permissions(has);
         }
         if let Some(parent) = repository.fork_of.and_then(|id| self.repositories.get(&id)) {
             value["parent"] = self.repository_json(parent);
@@ -229,6 +225,15 @@ impl State {
     }
 }
 
+/// What a role amounts to.
+fn permissions(has: Permission) -> Value {
+    json!({
+        "admin": has >= Permission::Admin, "maintain": has >= Permission::Maintain,
+        "push": has >= Permission::Write, "triage": has >= Permission::Triage,
+        "pull": has >= Permission::Read,
+    })
+}
+
 fn check_name(name: &str) -> Result<(), Refusal> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || name.len() > 100 || !name.bytes().all(allowed) || name == "." {
@@ -242,6 +247,28 @@ pub(crate) fn get(state: &State, call: &Call, id: u64) -> Answer {
     let repository = state.repository(id)?;
     allow(state, call, repository, Need::read(&["metadata"]))?;
     Ok(Reply::ok(state.full_json(call, repository)))
+}
+
+/// `GET /user/repos`: what the caller owns or was given a part in, in the order they were made
+pub(crate) fn of_user(state: &State, call: &Call) -> Answer {
+    let Caller::User { login } = &call.caller else {
+        return Err(match call.caller {
+            Caller::Anonymous => Refusal::new(401, "Requires authentication"),
+            _ => Refusal::new(403, "Resource not accessible by integration"),
+        });
+    };
+    let known = login.to_ascii_lowercase();
+    let theirs = |repository: &&Repository| {
+        repository.owner.eq_ignore_ascii_case(login)
+            || repository.collaborators.get(&known).or_else(|| state.grants.get(&known)).copied()
+                > Some(Permission::None)
+    };
+    let list = state.repositories.values().filter(theirs).map(|repository| {
+        let mut value = state.repository_json(repository);
+        value["permissions"] = permissions(permission_of(state, repository, login));
+        value
+    });
+    Ok(call.page(&state.base, list.collect()))
 }
 
 /// `GET …/collaborators/{user}/permission`
@@ -265,11 +292,7 @@ pub(crate) fn permission(state: &State, call: &Call, id: u64, login: &str) -> An
         &mut account,
         json!({
             "role_name": has.role(),
-            "permissions": {
-                "admin": has >= Permission::Admin, "maintain": has >= Permission::Maintain,
-                "push": has >= Permission::Write, "triage": has >= Permission::Triage,
-                "pull": has >= Permission::Read,
-            },
+            "permissions": permissions(has),
         }),
     );
     Ok(Reply::ok(json!({

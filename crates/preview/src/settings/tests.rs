@@ -551,7 +551,7 @@ fn admission() {
         let mut pull_request = pull_request();
         change(&mut pull_request);
         let settings = ok(&format!("version: 1\nfilters: {filters}"));
-        assert_eq!(admit(&pull_request, &settings), expected, "{filters} {pull_request:?}");
+        assert_eq!(admit(&pull_request, &settings, false), expected, "{filters} {pull_request:?}");
     }
 }
 
