@@ -14,6 +14,7 @@ mod process;
 mod releases;
 mod remote;
 mod rendered;
+mod schema;
 mod unpack;
 mod values;
 mod version;

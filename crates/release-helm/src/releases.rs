@@ -25,7 +25,7 @@ use crate::unpack::{Limits, unpack};
 use crate::values::{self, ValuesFile};
 use crate::version::Version;
 use crate::workspace::{Instance, Workspace};
-use crate::{builtin, remote, rendered};
+use crate::{builtin, remote, rendered, schema};
 
 /// How long helm waits for each hook of an install.
 const HOOK_TIMEOUT: &str = "5m";
@@ -92,7 +92,7 @@ impl HelmReleases {
                 }
             }
         };
-        let workspace = Workspace::new(&self.instance, Some(turn.lock_owned().await)).map_err(unwritable)?;
+        let mut workspace = Workspace::new(&self.instance, Some(turn.lock_owned().await)).map_err(unwritable)?;
         workspace.write_kubeconfig(access).map_err(unwritable)?;
         let mut mask = Mask::new(access);
         for folder in ["tree", "chart"] {
@@ -228,7 +228,13 @@ impl Session<'_> {
         Ok(Some(format!("was {status}: uninstalled and installed anew")))
     }
 
-    async fn upgrade(&self, spec: &ReleaseSpec, chart: &Chart, files: &[ValuesFile], major: u32) -> Result<Output> {
+    async fn upgrade(
+        &self,
+        spec: &ReleaseSpec,
+        chart: &Chart,
+        files: &[ValuesFile],
+        version: &Version,
+    ) -> Result<Output> {
         if chart.needs_build {
             let path = chart.path.display().to_string();
             let output = self.helm(&["dependency", "build", &path, "--skip-refresh"]).await?;
@@ -247,7 +253,23 @@ impl Session<'_> {
         // Without this an upgrade without values takes over those of the revision before.
         words.extend(["--reset-values", "--history-max", "5", "--timeout", HOOK_TIMEOUT]);
         words.extend(["--description", &description, "-o", "json"]);
-        if major >= 4 {
+        let folder = chart.path.clone();
+        // What cannot be told is taken for the worse.
+        let outside = tokio::task::spawn_blocking(move || schema::refers_outside(&folder)).await.unwrap_or(true);
+        if outside && version.can_skip_schemas() {
+            tracing::info!(release = %self.release, namespace = %self.namespace, chart = %self.chart, "the values are not checked against a schema that refers to other addresses");
+            words.push("--skip-schema-validation");
+        } else if outside {
+            return Err(Error::diagnosed(chart::invalid(
+                self.chart.clone(),
+                format!(
+                    "The chart has a values.schema.json that refers to other addresses, and Helm {} would ask them.",
+                    version.text
+                ),
+                "Put the definitions into the schema, or ask Seatrial's operator for Helm 3.16 or newer, with which the schema is left aside.",
+            )));
+        }
+        if version.major >= 4 {
             // Whoever scaled or patched something meanwhile yields to the chart.
             words.extend(["--server-side=true", "--force-conflicts"]);
         }
@@ -277,13 +299,13 @@ impl Releases for HelmReleases {
         spec: &ReleaseSpec,
         source: Option<Bytes>,
     ) -> Result<Release> {
-        let major = self.helm_version().await?.major;
+        let version = self.helm_version().await?;
         let archive = remote::download(&self.registries, &spec.chart).await?;
         let mut session = self.session(namespace, access, &spec.name).await?;
         session.chart = remote::label(&spec.chart);
         let (chart, files) = session.prepare(spec, archive, source).await?;
         let recovered = session.recover().await?;
-        let output = session.upgrade(spec, &chart, &files, major).await?;
+        let output = session.upgrade(spec, &chart, &files, version).await?;
         // Hooks may print before it.
         let line = output.stdout.lines().rfind(|line| line.starts_with("{\"")).unwrap_or_default();
         let installed: Installed = serde_json::from_str(line)

@@ -282,6 +282,8 @@ async fn helm_is_given_the_pinned_chart_unpacked() {
     let arguments = fs::read_to_string(folder.path().join("arguments")).unwrap();
     assert!(arguments.contains("charts/shop 1.2.3+b") && arguments.contains("computed.yaml"), "{arguments}");
 
+    assert!(!arguments.contains("--skip-schema-validation"), "{arguments}");
+
     // A file of the repository is a values file for a remote chart as well.
     let with_file = ReleaseSpec { values_files: vec!["preview.yaml".to_owned()], ..spec.clone() };
     let source = packaged("o-r-abc", &[("preview.yaml", "a: 2")]);
@@ -289,6 +291,15 @@ async fn helm_is_given_the_pinned_chart_unpacked() {
     let arguments = fs::read_to_string(folder.path().join("arguments")).unwrap();
     let (file, computed) = (arguments.find("/0.yaml").unwrap(), arguments.find("/computed.yaml").unwrap());
     assert!(file < computed, "{arguments}");
+
+    // A schema that would have helm ask other addresses is left aside.
+    let chart = ("values.schema.json", r#"{"$ref": "http://10.0.0.1/schema.json"}"#);
+    let head = ("Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.2.3\n");
+    *archive.lock().unwrap() = packaged("shop", &[head, chart, ("note", "first")]);
+    let curious = ReleaseSpec { chart: oci(&standin, "shop", "1.2.3+b"), ..spec.clone() };
+    releases.install(&namespace, &"{}".into(), &curious, None).await.unwrap();
+    let arguments = fs::read_to_string(folder.path().join("arguments")).unwrap();
+    assert!(arguments.contains("--skip-schema-validation"), "{arguments}");
 
     // What is no archive is the chart's fault, not the repository's.
     *archive.lock().unwrap() = b"no archive".to_vec();

@@ -353,6 +353,18 @@ async fn a_chart_repositorys_chart_is_installed() {
     assert!(error.is_not_found() && error.message.contains("there is only 1.2.3"), "{error}");
 }
 
+#[tokio::test]
+async fn helm_asks_no_address_that_a_chart_names() {
+    let Some(place) = Place::new("schema") else { return };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let schema = format!("{{\"$ref\": \"http://{}/schema.json\"}}", listener.local_addr().unwrap());
+    let source = archive(&[HEAD, MAP, ("chart/values.schema.json", schema.as_str())], &[]);
+    let wanted = spec("shop", json!({"a": "1", "b": "2"}));
+    place.releases().install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "helm asked for the schema");
+}
+
 /// Serves a folder's files over http until the test ends.
 fn serve_files(folder: PathBuf) -> String {
     use std::io::{BufRead, BufReader, Write};
