@@ -245,9 +245,12 @@ pub trait Forge: Send + Sync + 'static {
     async fn download_source(&self, repository: &RepositoryName, sha: &HeadSha) -> Result<Bytes>;
 
     /// Our comments on the pull request that contain the marker, oldest first. Only comments by
-    /// our own account count. More than one are there when the answer to a creation was lost.
+    /// our own account count. More than one are there when the answer to a creation was lost, and
+    /// GitHub's list did not show it yet when it was repeated.
     async fn find_comments(&self, at: &PullRequestRef, marker: &str) -> Result<Vec<CommentId>>;
 
+    /// `Transient` says that it may have been made all the same: look for it before trying again,
+    /// not before [`Error::retry_after`].
     async fn create_comment(&self, at: &PullRequestRef, body: &str) -> Result<CommentId>;
 
     /// `NotFound` when somebody deleted it.
