@@ -24,6 +24,7 @@ async fn people_with_write_access_command_and_others_do_not() -> Result<()> {
         let n = pull.number;
         world.wait_ready(n, &pull.sha).await?;
 
+        world.wait_run(n, "preview_up").await?;
         write(world, n, ADA, "Nice.\n/preview extend 3d\n", "+1").await?;
         world.wait_comment(n, &["Preview ready", "kept at least until", "by `ada`"], PATIENCE).await?;
         write(world, n, ADA, "/preview frobnicate", "confused").await?;
@@ -56,7 +57,7 @@ async fn a_fork_is_deployed_at_the_commit_that_was_approved_and_at_no_other() ->
         let new = NewPull {
             title: "From a fork".to_owned(),
             author: Author::user("stranger"),
-            head_repository: Some(fork.full_name.clone()),
+            head_repository: Some(format!("{}/{}", fork.owner, fork.name)),
             head: "theirs".to_owned(),
             files: change.clone().into(),
             ..NewPull::default()

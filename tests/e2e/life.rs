@@ -9,6 +9,7 @@ async fn a_sleeping_preview_wakes_when_it_is_opened() -> Result<()> {
         let pull = world.open_pull("page", Change::page("page")).await?;
         let n = pull.number;
         world.wait_ready(n, &pull.sha).await?;
+        world.wait_run(n, "preview_up").await?;
         world.rest.act(&world.namespace(n), "sleep").await?;
         world.wait_comment(n, &["Preview asleep", &world.url(n)], PATIENCE).await?;
         until("no pods", PATIENCE, async || {
@@ -34,6 +35,7 @@ async fn a_push_to_a_sleeping_preview_deploys_it_awake() -> Result<()> {
         let pull = world.open_pull("page", Change::page("one")).await?;
         let n = pull.number;
         world.wait_ready(n, &pull.sha).await?;
+        world.wait_run(n, "preview_up").await?;
         world.rest.act(&world.namespace(n), "sleep").await?;
         world.wait_comment(n, &["Preview asleep"], PATIENCE).await?;
         let pushed = world.push(&pull, Change::page("two")).await?;

@@ -59,6 +59,7 @@ pub enum StepStatus {
     Pending,
     Running,
     Retrying,
+    Waiting,
     Succeeded,
     Failed,
 }

@@ -91,12 +91,13 @@ pub fn schedules() -> Result<Vec<Schedule>, Failure> {
     ])
 }
 
-/// A reconciliation now, unless one runs.
+/// A reconciliation now, from the beginning: one that was interrupted has looked at things as they
+/// were then.
 ///
 /// # Errors
 /// Never in practice: when the input is not JSON.
 pub fn reconcile_now() -> Result<NewRun, Failure> {
-    Ok(NewRun::of::<Reconcile>(&reconcile::Input {})?.key(Reconcile::NAME, OnConflict::Reject))
+    Ok(NewRun::of::<Reconcile>(&reconcile::Input {})?.key(Reconcile::NAME, OnConflict::Supersede))
 }
 
 /// A deployment of the pull request's newest commit; supersedes what runs for it, unless only its

@@ -174,7 +174,7 @@ impl PreviewUp {
     async fn prepare(&self, cx: &Context, conversation: &Conversation, admitted: &Admitted) -> Result<Plan, Failure> {
         let environment = &admitted.environment;
         let plan = cx.step("configure", || self.configure(admitted)).retry(RETRIES).timeout(MINUTE).await?;
-        let saying = |what| deploying(environment)(&cx.timeline(), Some(what));
+        let saying = |what| waiting_at("image", deploying(environment)(&cx.timeline(), Some(what)));
         let sha = &admitted.pull_request.head.sha;
         await_needs(&self.world, cx, conversation, sha, &plan.needs, saying).await?;
         await_place(&self.world, cx, conversation, environment).await?;
@@ -471,6 +471,17 @@ fn deploying(environment: &Environment) -> impl Fn(&[StepTime], Option<String>) 
         progress,
         previous: previous.clone(),
     }
+}
+
+/// Between two looks the step is not over, although each look is.
+fn waiting_at(name: &str, mut state: CommentState) -> CommentState {
+    if let CommentState::Deploying { steps, .. } = &mut state
+        && let Some(line) = steps.iter_mut().find(|line| line.name == name)
+    {
+        line.state = StepLineState::Running;
+        line.took = None;
+    }
+    state
 }
 
 /// The step of the story that was reached last.

@@ -109,9 +109,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// Events may have been lost while no program ran.
 async fn catch_up(store: &Store) -> anyhow::Result<()> {
     let run = seatrial_workflows::reconcile_now().map_err(|failure| anyhow!(failure.message))?;
-    if let Err(e) = store.start(run).await {
-        info!(reason = %e, "no reconciliation is begun at start");
-    }
+    store.start(run).await.context("no reconciliation can be begun")?;
     Ok(())
 }
 
