@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 #[derive(Default)]
 pub struct StandInCluster {
     pub application: Mutex<Option<SocketAddr>>,
+    /// The namespaces that were connected to.
+    pub connected: Mutex<Vec<String>>,
     pub pods: Mutex<Vec<PodStatus>>,
     pub log: Mutex<Vec<String>>,
 }
@@ -73,7 +75,8 @@ impl Cluster for StandInCluster {
     async fn probe(&self, _: &Namespace, _: &ServiceTarget, _: &str) -> Result<ProbeAnswer> {
         not_asked("a probe")
     }
-    async fn connect(&self, _: &Namespace, _: &ServiceTarget) -> Result<Box<dyn ByteStream>> {
+    async fn connect(&self, namespace: &Namespace, _: &ServiceTarget) -> Result<Box<dyn ByteStream>> {
+        self.connected.lock().unwrap().push(namespace.to_string());
         let address = *self.application.lock().unwrap();
         let address = address.ok_or_else(|| Error::transient("no pod of the service is ready"))?;
         let stream = TcpStream::connect(address).await.map_err(|error| Error::transient(error.to_string()))?;
