@@ -99,6 +99,18 @@ impl Program {
         &self.log
     }
 
+    pub(crate) fn database_url(&self) -> String {
+        self.setting("SEATRIAL_DATABASE_URL")
+    }
+
+    pub(crate) fn preview_url(&self) -> String {
+        self.setting("SEATRIAL_PREVIEW_URL")
+    }
+
+    fn setting(&self, name: &str) -> String {
+        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
     /// Changes an environment variable for the next start.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);

@@ -1,6 +1,7 @@
 //! The port: each operation is one or two requests.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,8 +18,9 @@ use url::form_urlencoded::Serializer;
 use crate::STATUS_CONTEXT;
 use crate::access::{Access, Auth};
 use crate::checks::{CheckRuns, Statuses, newest};
-use crate::client::{Answer, Call, Client, JSON, On, RateLimit};
+use crate::client::{Answer, Call, Client, JSON, On};
 use crate::failure::{Doing, bounded};
+use crate::limits::RateLimit;
 use crate::pull_request::PullRequestJson;
 
 const FILE_LIMIT: usize = 1024 * 1024;
@@ -27,6 +29,8 @@ const SOURCE_LIMIT: usize = 64 * 1024 * 1024;
 const DESCRIPTION_LIMIT: usize = 140;
 /// States of a deployment after which it is not there any more, or never was.
 const ENDED: [&str; 3] = ["inactive", "failure", "error"];
+/// GitHub's lists are up to date after a second or two.
+const SETTLING: Duration = Duration::from_secs(3);
 const PAGE: usize = 100;
 const MOST_PAGES: usize = 300;
 /// Each is asked for its pull requests every few minutes.
@@ -66,9 +70,7 @@ impl GithubForge {
     }
 
     async fn get(&self, repository: &RepositoryName, doing: Doing<'_>, path: String) -> Result<Answer> {
-        self.client
-            .send(&Call { on: On::Repository(repository), doing, method: Method::GET, path, accept: JSON, body: None })
-            .await
+        self.client.send(&Call::get(On::Repository(repository), doing, path)).await
     }
 
     /// `NotFound` when the repository is not there, or may not be seen: GitHub answers 404 for
@@ -96,8 +98,7 @@ impl GithubForge {
         let mut found = Vec::new();
         for page in 1.. {
             let path = format!("{path}&per_page={PAGE}&page={page}");
-            let call = Call { on, doing, method: Method::GET, path, accept: JSON, body: None };
-            let page = list(self.client.send(&call).await?.json::<P>(doing)?);
+            let page = list(self.client.send(&Call::get(on, doing, path)).await?.json::<P>(doing)?);
             let last = page.len() < PAGE;
             found.extend(page);
             if found.len() > most {
@@ -385,7 +386,10 @@ impl Forge for GithubForge {
         let what = format!("comment on {at}");
         let doing = Doing { what: &what, permission: "Pull requests: write" };
         let path = format!("/repos/{}/issues/{}/comments", at.repository, at.number);
-        let answer = self.write(&at.repository, doing, Method::POST, path, json!({ "body": body })).await?;
+        let answer = self
+            .write(&at.repository, doing, Method::POST, path, json!({ "body": body }))
+            .await
+            .map_err(perhaps_made)?;
         Ok(CommentId(answer.json::<Identified>(doing)?.id))
     }
 
@@ -434,8 +438,8 @@ impl Forge for GithubForge {
             "transient_environment": false,
             "production_environment": false,
         });
-        let answer =
-            self.write(repository, doing, Method::POST, format!("/repos/{repository}/deployments"), body).await?;
+        let path = format!("/repos/{repository}/deployments");
+        let answer = self.write(repository, doing, Method::POST, path, body).await.map_err(perhaps_made)?;
         Ok(DeploymentId(answer.json::<Identified>(doing)?.id))
     }
 
@@ -494,6 +498,12 @@ impl Forge for GithubForge {
         self.write(repository, doing, Method::POST, format!("/repos/{repository}/statuses/{sha}"), body).await?;
         Ok(())
     }
+}
+
+/// What was to be made may have been, though the answer was lost. Whoever repeats looks for it
+/// first, and GitHub's lists may show it a moment later.
+fn perhaps_made(error: Error) -> Error {
+    if error.is_transient() && error.retry_after.is_none() { error.retry_after(SETTLING) } else { error }
 }
 
 /// GitHub refuses `null` where it expects a URL.

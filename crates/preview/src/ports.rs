@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::comment::CommentState;
 use crate::environment::{Environment, Receipt, ServiceTarget, Standing};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
 use crate::life::{Approval, Capacity, Place};
@@ -245,9 +245,12 @@ pub trait Forge: Send + Sync + 'static {
     async fn download_source(&self, repository: &RepositoryName, sha: &HeadSha) -> Result<Bytes>;
 
     /// Our comments on the pull request that contain the marker, oldest first. Only comments by
-    /// our own account count. More than one are there when the answer to a creation was lost.
+    /// our own account count. More than one are there when the answer to a creation was lost, and
+    /// GitHub's list did not show it yet when it was repeated.
     async fn find_comments(&self, at: &PullRequestRef, marker: &str) -> Result<Vec<CommentId>>;
 
+    /// `Transient` says that it may have been made all the same: look for it before trying again,
+    /// not before [`Error::retry_after`].
     async fn create_comment(&self, at: &PullRequestRef, body: &str) -> Result<CommentId>;
 
     /// `NotFound` when somebody deleted it.

@@ -216,6 +216,24 @@ impl State {
         self.emit(id, "repository", Some("renamed"), sender, changes)
     }
 
+    /// Gives a repository to another account; its old name redirects as after a renaming.
+    pub(crate) fn transfer(&mut self, id: u64, owner: &str, sender: &str) -> Result<(), Refusal> {
+        let owner = self.account(owner, AccountKind::Organization).login;
+        let repository = self.repository(id)?;
+        let (from, name) = (repository.owner.clone(), repository.name.clone());
+        if self.find(&owner, &name).is_some() {
+            return Err(Refusal::custom("Repository", "name", "name already exists on this account"));
+        }
+        self.ensure_installation(&owner);
+        self.repository_mut(id)?.owner = owner.clone();
+        self.former_names.insert(format!("{from}/{name}").to_ascii_lowercase(), id);
+        self.former_names.remove(&format!("{owner}/{name}").to_ascii_lowercase());
+        let kind = if self.is_organization(&from) { "organization" } else { "user" };
+        let mut changes = json!({ "changes": { "owner": { "from": {} } } });
+        changes["changes"]["owner"]["from"][kind] = self.user_json(&from);
+        self.emit(id, "repository", Some("transferred"), sender, changes)
+    }
+
     /// Removes a repository; pull requests from it lose their head repository.
     pub(crate) fn remove_repository(&mut self, id: u64, sender: &str) -> Result<(), Refusal> {
         self.emit(id, "repository", Some("deleted"), sender, json!({}))?;

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
 use seatrial_github_standin::{
@@ -17,6 +16,8 @@ use seatrial_preview::ports::{
 };
 use seatrial_preview::pull_request::PullRequestState;
 use seatrial_preview::{CommentId, ErrorKind, HeadSha, PullRequestRef, RepositoryName};
+
+mod trouble;
 
 const MARKER: &str = "<!-- seatrial -->";
 
@@ -279,17 +280,6 @@ async fn our_comment_is_found_among_many_and_edited() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_does_not_double_the_comment() {
-    let world = world().await;
-    let forge = world.forge();
-    world.control.fault(&Fault::new(Action::DropAnswer).on("POST", "/repos/acme/shop/issues")).await.unwrap();
-    let error = forge.create_comment(&world.at, MARKER).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
-    assert!(!forge.find_comments(&world.at, MARKER).await.unwrap().is_empty());
-    assert_eq!(world.control.comments("acme/shop", world.at.number).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
 async fn deployments_and_statuses_are_set_once() {
     let world = world().await;
     let forge = world.forge();
@@ -329,43 +319,6 @@ async fn deployments_and_statuses_are_set_once() {
     let statuses = world.control.statuses("acme/shop").await.unwrap();
     assert_eq!((statuses[0].context.as_str(), statuses[0].state.as_str()), ("seatrial/preview", "pending"));
     assert_eq!(statuses[0].description.as_ref().unwrap().chars().count(), 140);
-}
-
-#[tokio::test]
-async fn limits_and_outages_are_transient_and_say_how_long() {
-    let world = world().await;
-    let forge = world.forge();
-    let fault = |action| world.control.fault(Box::leak(Box::new(Fault::new(action))));
-    fault(Action::RateLimitPrimary { reset_seconds: 30 }).await.unwrap();
-    let error = forge.load_pull_request(&world.at).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
-    let wait = error.retry_after.unwrap();
-    assert!((25..=35).contains(&wait.as_secs()), "{wait:?}");
-    fault(Action::RateLimitSecondary { retry_after: 5 }).await.unwrap();
-    let error = forge.load_pull_request(&world.at).await.unwrap_err();
-    assert_eq!((error.kind, error.retry_after), (ErrorKind::Transient, Some(Duration::from_secs(5))), "{error}");
-    for action in [
-        Action::Status { code: 502, body: "<html>".into(), headers: BTreeMap::default() },
-        Action::DropAnswer,
-        Action::DropBefore,
-    ] {
-        fault(action).await.unwrap();
-        world.control.clear_requests().await.unwrap();
-        let error = forge.load_pull_request(&world.at).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Transient, "{error}");
-        assert!(error.message.contains("read pull request acme/shop#1"), "{error}");
-        assert_eq!(world.control.requests().await.unwrap().len(), 1, "nothing is retried here");
-    }
-    forge.load_pull_request(&world.at).await.unwrap();
-    let limit = forge.rate_limit().unwrap();
-    assert!(limit.remaining > 0 && limit.remaining <= limit.limit);
-
-    let url = world.github.url().to_owned();
-    world.github.stop().await.unwrap();
-    let auth = Auth::Token(DEFAULT_TOKEN.into());
-    let forge = GithubForge::new(GithubConfig { api_url: url.parse().unwrap(), auth }).unwrap();
-    let error = forge.load_pull_request(&world.at).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
 }
 
 #[tokio::test]
@@ -420,31 +373,6 @@ fn key_pair() -> (String, String) {
     let private = run(&["genrsa", "-traditional", "2048"], "");
     let public = run(&["rsa", "-pubout"], &private);
     (private, public)
-}
-
-#[tokio::test]
-async fn an_app_uses_its_installation_and_renews_its_token() {
-    let (private, public) = key_pair();
-    let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
-    let forge = world.forge_as(Auth::App { id: 4242, private_key_pem: private.into() });
-    let id = forge.create_comment(&world.at, MARKER).await.unwrap();
-    assert_eq!(forge.find_comments(&world.at, MARKER).await.unwrap(), [id]);
-    let minted = |counts: BTreeMap<String, u64>| -> u64 {
-        counts.iter().filter(|(name, _)| name.contains("access_tokens")).map(|(_, count)| count).sum()
-    };
-    assert_eq!(minted(world.control.request_counts().await.unwrap()), 1, "the token is kept");
-
-    // A token that GitHub takes back early.
-    let revoked =
-        Action::Status { code: 401, body: r#"{"message":"Bad credentials"}"#.into(), headers: BTreeMap::default() };
-    world.control.fault(&Fault::new(revoked).on("GET", "/repos/acme/shop/pulls")).await.unwrap();
-    forge.load_pull_request(&world.at).await.unwrap();
-    assert_eq!(minted(world.control.request_counts().await.unwrap()), 2, "a 401 leads to a new token");
-
-    let elsewhere = PullRequestRef { repository: "nobody/nothing".parse().unwrap(), number: 1 };
-    let error = forge.load_pull_request(&elsewhere).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
-    assert!(error.message.contains("not installed"), "{error}");
 }
 
 #[tokio::test]
