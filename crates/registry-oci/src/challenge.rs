@@ -8,6 +8,11 @@ pub(crate) struct Challenge {
     pub(crate) scope: Option<String>,
 }
 
+/// Whether a user and a password are wanted.
+pub(crate) fn is_basic(header: &str) -> bool {
+    header.trim().split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+}
+
 /// Reads `Bearer realm="…",service="…",scope="…"`; `None` for other schemes.
 pub(crate) fn bearer(header: &str) -> Option<Challenge> {
     let (scheme, mut rest) = header.trim().split_once(' ')?;

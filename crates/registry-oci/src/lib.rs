@@ -8,6 +8,7 @@
 
 mod address;
 mod challenge;
+mod credentials;
 mod images;
 mod outbound;
 mod reach;
@@ -17,7 +18,8 @@ mod repository;
 #[cfg(test)]
 mod standin;
 
-pub use outbound::{Answer, Limits, Outbound};
+pub use credentials::Credentials;
+pub use outbound::{Answer, Limits, Outbound, is_refusal};
 pub use reach::{Reach, Role};
 pub use registries::{Manifest, Registries, digest_of};
 pub use repository::Repository;

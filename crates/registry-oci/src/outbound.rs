@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode};
-use seatrial_preview::{Error, Result};
+use seatrial_preview::{Error, ErrorKind, Result};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::address::is_public;
@@ -52,8 +53,8 @@ pub(crate) struct Question<'a> {
     pub(crate) url: &'a Url,
     pub(crate) role: Role,
     pub(crate) accept: &'static str,
-    /// Sent to the URL's own origin only.
-    pub(crate) token: Option<&'a str>,
+    /// `Bearer …` or `Basic …`. Sent to the URL's own origin only.
+    pub(crate) authorization: Option<&'a SecretString>,
     pub(crate) limits: Limits,
 }
 
@@ -89,7 +90,7 @@ impl Outbound {
     /// `Forbidden` when the host may not be asked, `Transient` when it cannot be reached, `Invalid`
     /// when the answer is larger than allowed.
     pub async fn get(&self, url: &Url, role: Role, limits: Limits) -> Result<Answer> {
-        self.ask(Question { method: Method::GET, url, role, accept: "*/*", token: None, limits }).await
+        self.ask(Question { method: Method::GET, url, role, accept: "*/*", authorization: None, limits }).await
     }
 
     pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Answer> {
@@ -108,9 +109,10 @@ impl Outbound {
                 Way::Anywhere => &self.anywhere,
             };
             let mut request = client.request(question.method.clone(), url.clone()).header(ACCEPT, question.accept);
-            if let Some(token) = question.token.filter(|_| url.origin() == question.url.origin()) {
-                let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-                    .map_err(|_| Error::invalid(format!("the token of {} is not a token", reach::shown(&url))))?;
+            let own = url.origin() == question.url.origin();
+            if let Some(authorization) = question.authorization.filter(|_| own) {
+                let mut value = HeaderValue::try_from(authorization.expose_secret())
+                    .map_err(|_| Error::invalid(format!("the token for {} is not a token", reach::shown(&url))))?;
                 value.set_sensitive(true);
                 request = request.header(AUTHORIZATION, value);
             }
@@ -159,9 +161,9 @@ impl Answer {
             };
         }
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::forbidden(format!(
-                "{host} does not let Seatrial read {what}: that is private, or does not exist yet. Seatrial asks without credentials, so make it public"
-            )),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Error::forbidden(format!("{host} does not let Seatrial read {what}: {REFUSED}"))
+            }
             StatusCode::NOT_FOUND => Error::not_found(format!("{host} does not have {what}")),
             _ => Error::invalid(format!("{host} answered with {status}, and did not give {what}")),
         }
@@ -178,6 +180,14 @@ impl Answer {
         };
         Some(wait.min(LONGEST_PAUSE))
     }
+}
+
+const REFUSED: &str = "that is private, or does not exist yet";
+
+/// Whether a server refused to give what was asked for, as opposed to a server that may not be
+/// asked; for whoever has advice to add.
+pub fn is_refusal(error: &Error) -> bool {
+    error.kind == ErrorKind::Forbidden && error.message.contains(REFUSED)
 }
 
 async fn read(mut response: reqwest::Response, url: &Url, limit: usize) -> Result<Answer> {

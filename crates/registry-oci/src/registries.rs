@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::header::{LINK, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
-use seatrial_preview::{Error, Result};
+use seatrial_preview::{Error, ErrorKind, Result};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256, Sha512};
 use url::Url;
 
 use crate::challenge::{self, Challenge};
-use crate::outbound::{Answer, Limits, Outbound, Question};
+use crate::credentials::Credentials;
+use crate::outbound::{Answer, Limits, Outbound, Question, is_refusal};
 use crate::reach::{Reach, Role};
 use crate::repository::{Repository, check_reference, is_digest};
 
@@ -29,16 +31,18 @@ const MOST_PAGES: usize = 10;
 /// How long a token is good for when its registry does not say; also by the specification.
 const TOKEN_LIFE: u64 = 60;
 
-/// Registries, asked without credentials.
+/// Registries, asked without credentials where none are given.
 #[derive(Debug)]
 pub struct Registries {
     outbound: Outbound,
+    credentials: Credentials,
     tokens: Mutex<HashMap<Repository, Token>>,
 }
 
 #[derive(Debug)]
 struct Token {
-    text: String,
+    /// The whole header.
+    text: SecretString,
     until: Instant,
 }
 
@@ -53,7 +57,13 @@ impl Registries {
     /// # Errors
     /// When there is no TLS provider.
     pub fn new(reach: Reach) -> Result<Self> {
-        Ok(Self { outbound: Outbound::new(reach)?, tokens: Mutex::default() })
+        Ok(Self { outbound: Outbound::new(reach)?, credentials: Credentials::default(), tokens: Mutex::default() })
+    }
+
+    /// The registries that ask for a user and password are given these.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { credentials, ..self }
     }
 
     /// The client underneath, for what is not a registry.
@@ -74,7 +84,7 @@ impl Registries {
             None if answer.status.is_success() || answer.status == StatusCode::METHOD_NOT_ALLOWED => {
                 Ok(self.find_manifest(repository, tag).await?.map(|manifest| manifest.digest))
             }
-            _ => Err(answer.error(repository.host(), &format!("the tags of {}", repository.name()))),
+            _ => Err(self.error(&answer, repository, &format!("the tags of {}", repository.name()))),
         }
     }
 
@@ -87,7 +97,7 @@ impl Registries {
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let body = success(answer, repository, &format!("{} {reference}", repository.name()))?;
+        let body = self.success(answer, repository, &format!("{} {reference}", repository.name()))?;
         let digest = if is_digest(reference) {
             verify(&body, reference, repository)?;
             reference.to_owned()
@@ -103,7 +113,7 @@ impl Registries {
     /// `Invalid` too when it does not have its digest.
     pub async fn download_blob(&self, repository: &Repository, digest: &str, limits: Limits) -> Result<Bytes> {
         let answer = self.ask(Method::GET, repository, &["blobs", digest], "*/*", limits).await?;
-        let body = success(answer, repository, &format!("a part of {}", repository.name()))?;
+        let body = self.success(answer, repository, &format!("a part of {}", repository.name()))?;
         verify(&body, digest, repository)?;
         Ok(body)
     }
@@ -128,7 +138,7 @@ impl Registries {
                 answer.headers.get(LINK).and_then(|link| link.to_str().ok()).filter(|link| link.contains("next"));
             let link = link.and_then(|link| link.split_once('<')?.1.split_once('>'));
             next = link.and_then(|(link, _)| url.join(link).ok()).filter(|next| next.origin() == first.origin());
-            let body = success(answer, repository, &format!("the tags of {}", repository.name()))?;
+            let body = self.success(answer, repository, &format!("the tags of {}", repository.name()))?;
             let page: Tags = serde_json::from_slice(&body).map_err(|error| not_understood(repository, &error))?;
             tags.extend(page.tags.unwrap_or_default());
         }
@@ -166,20 +176,24 @@ impl Registries {
         // Docker Hub answers under another name than people know it by.
         self.outbound.reach().admit(&self.named(repository)?, Role::Named)?;
         let known = self.known_token(repository);
-        let ask = |token: Option<String>| {
+        let ask = |authorization: Option<SecretString>| {
             let method = method.clone();
             async move {
-                let question = Question { method, url, role: Role::Sent, accept, token: token.as_deref(), limits };
-                self.outbound.ask(question).await
+                let authorization = authorization.as_ref();
+                self.outbound.ask(Question { method, url, role: Role::Sent, accept, authorization, limits }).await
             }
         };
         let answer = ask(known).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let mut headers = answer.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|header| header.to_str().ok());
-        match headers.find_map(challenge::bearer) {
-            Some(challenge) => ask(Some(self.fetch_token(repository, &challenge).await?)).await,
+        let wanted: Vec<&str> =
+            answer.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|header| header.to_str().ok()).collect();
+        if let Some(challenge) = wanted.iter().find_map(|header| challenge::bearer(header)) {
+            return ask(Some(self.fetch_token(repository, &challenge).await?)).await;
+        }
+        match self.basic(repository).filter(|_| wanted.iter().any(|header| challenge::is_basic(header))) {
+            Some(basic) => ask(Some(basic)).await,
             None => Ok(answer),
         }
     }
@@ -190,18 +204,41 @@ impl Registries {
             .map_err(|_| Error::invalid(format!("{host} is not a registry's host")))
     }
 
-    fn known_token(&self, repository: &Repository) -> Option<String> {
+    fn success(&self, answer: Answer, repository: &Repository, what: &str) -> Result<Bytes> {
+        if answer.status.is_success() { Ok(answer.body) } else { Err(self.error(&answer, repository, what)) }
+    }
+
+    fn error(&self, answer: &Answer, repository: &Repository, what: &str) -> Error {
+        let error = answer.error(repository.host(), what);
+        if !is_refusal(&error) {
+            return error;
+        }
+        let advice = match self.credentials.find(repository) {
+            None => {
+                "Seatrial asks without credentials, so make it public, or give Seatrial some by SEATRIAL_REGISTRY_AUTH_FILE"
+            }
+            Some(_) => "let the user that Seatrial has there read it",
+        };
+        Error { message: format!("{error}; {advice}"), ..error }
+    }
+
+    fn basic(&self, repository: &Repository) -> Option<SecretString> {
+        let pair = self.credentials.find(repository)?;
+        Some(format!("Basic {}", pair.expose_secret()).into())
+    }
+
+    fn known_token(&self, repository: &Repository) -> Option<SecretString> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         tokens.retain(|_, token| token.until > now);
         tokens.get(repository).map(|token| token.text.clone())
     }
 
-    async fn fetch_token(&self, repository: &Repository, challenge: &Challenge) -> Result<String> {
+    async fn fetch_token(&self, repository: &Repository, challenge: &Challenge) -> Result<SecretString> {
         #[derive(Deserialize)]
         struct Given {
-            token: Option<String>,
-            access_token: Option<String>,
+            token: Option<SecretString>,
+            access_token: Option<SecretString>,
             expires_in: Option<u64>,
         }
         let host = repository.host();
@@ -212,29 +249,33 @@ impl Registries {
         if let Some(service) = &challenge.service {
             url.query_pairs_mut().append_pair("service", service);
         }
+        // A user and a password go to the token service that the registry names, as with every
+        // client, but never in the clear to another host than the registry's own.
+        let own = self.url(repository, &["manifests"])?.origin() == url.origin();
+        let basic = self.basic(repository).filter(|_| own || url.scheme() == "https");
         let question = Question {
             method: Method::GET,
             url: &url,
             role: Role::Sent,
             accept: "application/json",
-            token: None,
+            authorization: basic.as_ref(),
             limits: SMALL,
         };
         let answer = self.outbound.ask(question).await?;
-        let body =
-            success(answer, repository, &format!("a token for {}", repository.name())).map_err(
-                |error| match error.kind {
-                    // A token service that is not there says nothing about the image.
-                    seatrial_preview::ErrorKind::NotFound => Error::invalid(error.message),
-                    _ => error,
-                },
-            )?;
+        let body = self.success(answer, repository, &format!("a token for {}", repository.name())).map_err(
+            |error| match error.kind {
+                // A token service that is not there says nothing about the image.
+                ErrorKind::NotFound => Error::invalid(error.message),
+                _ => error,
+            },
+        )?;
         let given: Given = serde_json::from_slice(&body).map_err(|error| not_understood(repository, &error))?;
         let text = given
             .token
             .or(given.access_token)
-            .filter(|text| !text.is_empty())
+            .filter(|text| !text.expose_secret().is_empty())
             .ok_or_else(|| Error::invalid(format!("{host} gave no token for {}", repository.name())))?;
+        let text = SecretString::from(format!("Bearer {}", text.expose_secret()));
         // Renewed a little early, so that none ends on its way.
         let life = given.expires_in.unwrap_or(TOKEN_LIFE).clamp(1, 3600);
         let until = Instant::now() + Duration::from_secs(life * 9 / 10);
@@ -242,10 +283,6 @@ impl Registries {
         tokens.insert(repository.clone(), Token { text: text.clone(), until });
         Ok(text)
     }
-}
-
-fn success(answer: Answer, repository: &Repository, what: &str) -> Result<Bytes> {
-    if answer.status.is_success() { Ok(answer.body) } else { Err(answer.error(repository.host(), what)) }
 }
 
 fn not_understood(repository: &Repository, error: &serde_json::Error) -> Error {

@@ -126,6 +126,78 @@ async fn refusals_say_what_to_do() {
     }
 }
 
+fn with_credentials(standin: &Standin, others: &[&str]) -> Registries {
+    let hosts: Vec<&str> = [standin.host.as_str()].into_iter().chain(others.iter().copied()).collect();
+    let config = format!(r#"{{"auths": {{"{}": {{"username": "user", "password": "pass"}}}}}}"#, standin.host);
+    registries(&[], &hosts).with_credentials(Credentials::parse(&config.into()).unwrap())
+}
+
+/// `user:pass`
+const BASIC: &str = "Basic dXNlcjpwYXNz";
+
+#[tokio::test]
+async fn credentials_are_given_where_they_are_asked_for() {
+    let basic = Standin::serve(|request, _| match request.header("authorization") {
+        Some(BASIC) => manifest(),
+        _ => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+    })
+    .await;
+    let token =
+        Standin::serve(|request, own| match (request.path.starts_with("/token"), request.header("authorization")) {
+            (true, Some(BASIC)) | (false, _) => {
+                let unnamed = Request {
+                    headers: request
+                        .headers
+                        .iter()
+                        .filter(|(name, _)| name != "authorization" || !request.path.starts_with("/token"))
+                        .cloned()
+                        .collect(),
+                    ..request.clone()
+                };
+                with_token(&unnamed, own)
+            }
+            (true, _) => reply(401, &[], ""),
+        })
+        .await;
+    for standin in [&basic, &token] {
+        assert!(find(&with_credentials(standin, &[]), standin).await.unwrap().is_some());
+        assert_eq!(standin.asked()[0].header("authorization"), None, "only when asked");
+        assert_eq!(find(&open(standin), standin).await.unwrap_err().kind, ErrorKind::Forbidden);
+    }
+    let open_to_all = Standin::serve(|_, _| manifest()).await;
+    assert!(find(&with_credentials(&open_to_all, &[]), &open_to_all).await.unwrap().is_some());
+    assert_eq!(open_to_all.asked()[0].header("authorization"), None);
+
+    let refusing = Standin::serve(|_, _| reply(403, &[], "")).await;
+    let error = find(&with_credentials(&refusing, &[]), &refusing).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Forbidden && error.message.contains("the user that Seatrial has"), "{error}");
+}
+
+#[tokio::test]
+async fn credentials_are_given_to_nobody_else() {
+    let other = Standin::serve(|_, _| reply(200, &[], r#"{"token":"t0ken"}"#)).await;
+    let realm = format!("Bearer realm=\"http://{}/token\"", other.host);
+    let challenges = Standin::serve(move |request, _| match request.header("authorization") {
+        Some(_) => manifest(),
+        None => reply(401, &[("www-authenticate", &realm)], ""),
+    })
+    .await;
+    // In the clear, another host's token service gets no password.
+    assert!(find(&with_credentials(&challenges, &[&other.host]), &challenges).await.unwrap().is_some());
+    assert_eq!(other.asked()[0].header("authorization"), None);
+
+    let to = format!("http://{}/elsewhere", other.host);
+    let redirects = Standin::serve(move |request, _| match request.header("authorization") {
+        Some(_) => reply(307, &[("location", &to)], ""),
+        None => reply(401, &[("www-authenticate", "Basic")], ""),
+    })
+    .await;
+    let _ = find(&with_credentials(&redirects, &[&other.host]), &redirects).await;
+    assert_eq!(redirects.asked()[1].header("authorization"), Some(BASIC));
+    let asked = other.asked();
+    assert!(asked.len() > 1 && asked.iter().all(|request| request.header("authorization").is_none()), "{asked:?}");
+}
+
 #[tokio::test]
 async fn what_passes_is_transient_and_says_when() {
     for (status, header, wait) in [

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use seatrial_preview::release::ChartSource;
 use seatrial_preview::{Error, ErrorKind, Result};
-use seatrial_registry_oci::{Limits, Registries, Repository, Role, digest_of};
+use seatrial_registry_oci::{Limits, Registries, Repository, Role, digest_of, is_refusal};
 use serde::Deserialize;
 use url::Url;
 
@@ -201,7 +201,7 @@ impl<'a> RepositoryChart<'a> {
             ));
         }
         if !answer.is_success() {
-            return Err(advised(answer.error(&self.host, "the index of its charts")));
+            return Err(advised(closed(answer.error(&self.host, "the index of its charts"))));
         }
         let (index, name) = (answer.body, self.name.to_owned());
         let found = tokio::task::spawn_blocking(move || index::versions(&index, &name))
@@ -243,7 +243,7 @@ impl<'a> RepositoryChart<'a> {
             ));
         }
         if !answer.is_success() {
-            return Err(advised(answer.error(&self.host, &format!("{} {}", self.name, self.version))));
+            return Err(advised(closed(answer.error(&self.host, &format!("{} {}", self.name, self.version)))));
         }
         Ok(answer.body)
     }
@@ -309,11 +309,21 @@ fn not_found(label: String, summary: String, advice: &str) -> Error {
 
 /// Says what else can be done about a chart that may not be read.
 fn advised(error: Error) -> Error {
-    if error.kind == ErrorKind::Forbidden && error.message.ends_with("make it public") {
-        let message = format!("{}, or keep the chart in the repository and name it by chart.path", error.message);
-        return Error { message, ..error };
+    if !is_refusal(&error) {
+        return error;
     }
-    error
+    Error { message: format!("{error}, or keep the chart in the repository and name it by chart.path"), ..error }
+}
+
+/// Of a chart repository.
+fn closed(error: Error) -> Error {
+    if !is_refusal(&error) {
+        return error;
+    }
+    Error {
+        message: format!("{error}; Seatrial asks chart repositories without credentials, so make it public"),
+        ..error
+    }
 }
 
 #[cfg(test)]

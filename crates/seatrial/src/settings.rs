@@ -73,6 +73,8 @@ pub struct Settings {
     /// Registries and chart repositories that are asked by http instead of https.
     #[serde(default)]
     pub registry_http_hosts: String,
+    /// A Docker configuration whose `auths` registries are given; without it nobody is.
+    pub registry_auth_file: Option<PathBuf>,
     /// How many previews may be up at once; more are queued. Sleeping ones do not count.
     #[serde(default, deserialize_with = "number")]
     pub max_previews: Option<u32>,
@@ -232,6 +234,16 @@ impl Settings {
             }
             (None, None) => Ok(None),
         }
+    }
+
+    /// The Docker configuration with the registries' users and passwords.
+    pub fn registry_auth(&self) -> anyhow::Result<Option<SecretString>> {
+        let Some(file) = &self.registry_auth_file else { return Ok(None) };
+        let text = std::fs::read_to_string(file).with_context(|| {
+            let name = self.name("registry_auth_file");
+            format!("{name}: the registries' credentials cannot be read from {}", file.display())
+        })?;
+        Ok(Some(SecretString::from(text)))
     }
 
     pub fn webhook_secret(&self) -> anyhow::Result<&SecretString> {

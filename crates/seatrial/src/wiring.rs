@@ -8,7 +8,7 @@ use seatrial_engine::SystemClock;
 use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
 use seatrial_operations::WebhookDecoder;
 use seatrial_preview::naming::UrlTemplate;
-use seatrial_registry_oci::{Reach, Registries};
+use seatrial_registry_oci::{Credentials, Reach, Registries};
 use seatrial_release_helm::{HelmConfig, HelmReleases};
 use seatrial_store::{Store, StoreOptions};
 
@@ -81,7 +81,14 @@ pub fn reach(settings: &Settings) -> anyhow::Result<Reach> {
 }
 
 pub fn images(settings: &Settings) -> anyhow::Result<Registries> {
-    Registries::new(reach(settings)?).context("registries cannot be asked")
+    let registries = Registries::new(reach(settings)?).context("registries cannot be asked")?;
+    Ok(match settings.registry_auth()? {
+        Some(config) => registries.with_credentials(
+            Credentials::parse(&config)
+                .with_context(|| format!("{} cannot be used", settings.name("registry_auth_file")))?,
+        ),
+        None => registries,
+    })
 }
 
 pub async fn cluster(settings: &Settings) -> anyhow::Result<KubeCluster> {
