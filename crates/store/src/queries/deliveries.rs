@@ -9,7 +9,7 @@ use seatrial_preview::{DeliveryId, PullRequestRef};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::db::Connection;
+use super::db::{self, Connection};
 use super::open::Db;
 use super::rows::{millis, parsed, text, time, unsigned};
 use super::{environments, start};
@@ -79,7 +79,11 @@ async fn accept(
     }
     let (mut run, mut effects) = (None, Effects::none());
     let mut ignored = delivery.ignored.clone();
-    // Looked at here, in the transaction, so that an event that is being stored now is seen.
+    // Looked at in the transaction, with the key locked, so that an event that is being stored now
+    // is seen.
+    if let (Some((_, NewRun { key: Some(key), .. })), Some(_)) = (&delivery.start, &delivery.unless_idle) {
+        db::lock_key(connection, key).await?;
+    }
     let idle = match (&delivery.start, &delivery.unless_idle) {
         (Some((pull_request, new_run)), Some(reason)) if is_idle(connection, pull_request, new_run).await? => {
             ignored = Some(reason.clone());
