@@ -142,15 +142,12 @@ impl Active {
         }
     }
 
-    /// The leases held are good until then.
-    pub(crate) fn renewed(&self, held: &[Held], until: DateTime<Utc>) {
-        let flights = self.flights();
-        for held in held {
-            if let Some(flight) = flights.get(&held.run)
-                && flight.epoch == held.epoch
-            {
-                flight.lease.extend(until);
-            }
+    /// The lease is good until then.
+    pub(crate) fn renewed(&self, held: Held, until: DateTime<Utc>) {
+        if let Some(flight) = self.flights().get(&held.run)
+            && flight.epoch == held.epoch
+        {
+            flight.lease.extend(until);
         }
     }
 

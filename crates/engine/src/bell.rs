@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{broadcast, watch};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +40,10 @@ pub enum RunEvent {
 
 /// Wakes the claimers of this process and tells listeners what happened.
 pub struct Bell {
-    work: Notify,
-    ends: Notify,
+    /// Counts the rings.
+    work: watch::Sender<u64>,
+    /// Counts the runs that have ended or were parked.
+    ends: watch::Sender<u64>,
     eager: EagerStarts,
     events: broadcast::Sender<RunEvent>,
     progress: Mutex<HashMap<RunId, String>>,
@@ -50,8 +52,8 @@ pub struct Bell {
 impl Default for Bell {
     fn default() -> Self {
         Self {
-            work: Notify::new(),
-            ends: Notify::new(),
+            work: watch::Sender::new(0),
+            ends: watch::Sender::new(0),
             eager: EagerStarts::default(),
             events: broadcast::Sender::new(4096),
             progress: Mutex::default(),
@@ -62,17 +64,13 @@ impl Default for Bell {
 impl Bell {
     /// A run may be ready to be claimed.
     pub fn ring(&self) {
-        self.work.notify_one();
+        self.eager.withdraw();
+        self.work.send_modify(|rings| *rings = rings.wrapping_add(1));
     }
 
-    /// Waits for [`Bell::ring`]; one that came before the call counts.
-    pub async fn rung(&self) {
-        self.work.notified().await;
-    }
-
-    /// Waits until a run has ended or was parked: there may be room under a limit.
-    pub(crate) async fn room(&self) {
-        self.ends.notified().await;
+    /// One who is woken by each ring from now on.
+    pub(crate) fn listener(&self) -> Listener {
+        Listener { work: self.work.subscribe(), ends: self.ends.subscribe() }
     }
 
     /// Where starts in this process find a slot to be executed at once.
@@ -92,7 +90,7 @@ impl Bell {
         if let RunEvent::State { state, .. } = &event
             && (state.is_final() || *state == RunState::Waiting)
         {
-            self.ends.notify_one();
+            self.ends.send_modify(|ends| *ends = ends.wrapping_add(1));
         }
         // An error only says that nobody listens.
         let _ = self.events.send(event);
@@ -114,5 +112,35 @@ impl Bell {
 
     fn progress(&self) -> MutexGuard<'_, HashMap<RunId, String>> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Bell::listener`]. Each has its own ear: a ring wakes all of them.
+pub(crate) struct Listener {
+    work: watch::Receiver<u64>,
+    ends: watch::Receiver<u64>,
+}
+
+impl Listener {
+    /// Waits for [`Bell::ring`]; one since the last call counts. With limits also for the end or the parking of any run: there may be room.
+    pub(crate) async fn wakes(&mut self, with_limits: bool) {
+        let ends = &mut self.ends;
+        let room = async {
+            if !with_limits || ends.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = room => {}
+            changed = self.work.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+        }
+    }
+
+    /// What has been rung for so far is looked at now.
+    pub(crate) fn hears(&mut self) {
+        self.work.mark_unchanged();
+        self.ends.mark_unchanged();
     }
 }

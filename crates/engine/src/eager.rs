@@ -4,7 +4,6 @@
 //! Only while the worker has found nothing to claim, so that no new run overtakes one that waits,
 //! and only for runs that nothing but a slot holds back.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::backend::Assignment;
 use crate::ids::WorkerId;
-use crate::journal::Claim;
+use crate::journal::{Claim, WorkflowVersions};
 
 /// The slots that the workers of this process offer.
 #[derive(Default)]
@@ -22,16 +21,16 @@ pub(crate) struct Offer {
     pub(crate) worker: WorkerId,
     pub(crate) lease: Duration,
     /// Those that have no limit.
-    pub(crate) workflows: Arc<BTreeSet<String>>,
+    pub(crate) workflows: Arc<Vec<WorkflowVersions>>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) assignments: mpsc::UnboundedSender<Assignment>,
 }
 
 impl EagerStarts {
     /// A slot for a run of that workflow, without key and group, that is about to be started.
-    pub fn slot_for(&self, workflow: &str) -> Option<EagerSlot> {
+    pub fn slot_for(&self, workflow: &str, version: u32) -> Option<EagerSlot> {
         self.offers().iter().find_map(|offer| {
-            let offered = offer.workflows.contains(workflow);
+            let offered = offer.workflows.iter().any(|offered| offered.continues(workflow, version));
             let slot = offered.then(|| offer.slots.clone().try_acquire_owned().ok()).flatten()?;
             Some(EagerSlot {
                 worker: offer.worker.clone(),
@@ -47,6 +46,11 @@ impl EagerStarts {
         let worker = offer.worker.clone();
         self.offers().push(offer);
         Offering { starts: self, worker }
+    }
+
+    /// Something is queued: the workers look at that first, and offer what is left then.
+    pub(crate) fn withdraw(&self) {
+        self.offers().clear();
     }
 
     fn offers(&self) -> MutexGuard<'_, Vec<Offer>> {

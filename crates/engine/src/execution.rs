@@ -14,6 +14,7 @@ use crate::active::{Cancellation, Lease};
 use crate::bell::RunEvent;
 use crate::clock::Clock;
 use crate::context::StepTime;
+use crate::failure::Failure;
 use crate::history::{AttemptOutcome, FinishedAttempt, OpenStep, StepRecord, StepStatus};
 use crate::ids::{Epoch, RunId};
 use crate::journal::{Claim, Entry, Journal, JournalError, Signal, Transition};
@@ -27,6 +28,8 @@ pub(crate) enum Exit {
     Parked,
     /// The lease was lost.
     Fenced,
+    /// The run has failed: the journal cannot keep what it wrote.
+    Refused,
 }
 
 /// Why a write did not happen.
@@ -342,7 +345,8 @@ impl Execution {
     /// Writes what is new in one commit. Tries until the journal can be used again; the lease
     /// decides whether the write still counts then.
     pub(crate) async fn commit(&self, write: Write) -> Result<(), CommitError> {
-        let Write { children, child_start, transition } = write;
+        let Write { children, child_start, mut transition } = write;
+        let mut is_refused = false;
         let _one_at_a_time = self.writing.lock().await;
         // Taken out only once they are written: this future may be dropped while it waits.
         let (mut open, mut finished, revision, written) = {
@@ -388,7 +392,8 @@ impl Execution {
                         state.end_step(&start);
                     }
                     self.lease_held.extend(lease_until);
-                    return Ok(());
+                    drop(state);
+                    return if is_refused { Err(CommitError::Exit(Exit::Refused)) } else { Ok(()) };
                 }
                 Err(JournalError::Fenced { .. }) => {
                     debug!(run = %self.run, "the lease is lost; nothing more is recorded");
@@ -402,8 +407,16 @@ impl Execution {
                 Err(JournalError::Illegal(reason)) if !children.is_empty() => {
                     return Err(CommitError::Refused(reason));
                 }
+                Err(JournalError::Illegal(reason)) if !is_refused => {
+                    // Claimed again, it would come to the same write, again and again.
+                    error!(run = %self.run, reason, "the journal refuses a write; the run fails");
+                    is_refused = true;
+                    (open, finished) = (Vec::new(), Vec::new());
+                    let reason = format!("the journal cannot keep what the run has done: {reason}");
+                    transition = Some(Transition::Failed(Failure::permanent(reason)));
+                }
                 Err(e @ (JournalError::NotFound(_) | JournalError::Illegal(_))) => {
-                    error!(run = %self.run, error = %e, "the journal refused a write; the run is left");
+                    error!(run = %self.run, error = %e, "the journal refuses a write; the run is left");
                     return Err(CommitError::Exit(Exit::Fenced));
                 }
             }

@@ -20,8 +20,6 @@ use crate::registry::Registry;
 
 /// What is new of a run is written with the next step's start; if none follows soon, by itself.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
-/// How long a run whose version this program cannot continue is left alone.
-const WRONG_VERSION_WAIT: Duration = Duration::from_secs(300);
 /// A run whose lease is not renewed is left this part of the lease before its end: what it has in
 /// progress takes a moment to stop, and the clocks of machines differ.
 const LEASE_MARGIN: u32 = 10;
@@ -75,6 +73,7 @@ impl Executor {
             exit = execution.exited() => return match exit {
                 Exit::Parked => info!("run is parked"),
                 Exit::Fenced => warn!(LEASE_LOST),
+                Exit::Refused => {}
             },
             () = self.lease_nearly_over(&flight.lease) => return warn!(LEASE_NOT_RENEWED),
             () = self.stop.cancelled() => return self.hand_back(&execution).await,
@@ -141,7 +140,8 @@ impl Executor {
             return Transition::Cancelled(execution.cancellation.reason());
         }
         warn!(reason, "run is parked");
-        let wake_at = Some(self.clock.now() + WRONG_VERSION_WAIT);
+        // At once, for who can continue it; others are not given it again for a while.
+        let wake_at = Some(self.clock.now());
         Transition::Park { wake_at, signals_seen: None, cancel_seen: false, reason }
     }
 

@@ -2,6 +2,8 @@
 //! by the conformance tests in `store`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -31,21 +33,31 @@ pub trait Journal: Send + Sync + 'static {
     /// Takes at most `limit` runs that may go on now: parked ones whose time has come, running
     /// ones whose lease has expired, queued ones whose key is free. Raises each one's epoch, keeps
     /// attempts that were cut off as interrupted, and returns them with their history.
+    ///
+    /// A run of a version that the asker does not continue is left to others, unless it could have
+    /// been taken for [`ORPHANED_AFTER`] and nobody has: then it is given to who will park it with
+    /// the reason. A run that cannot be read at all is parked by the journal itself, or ends when it
+    /// was asked to stop; the others are returned.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, JournalError>;
 
     /// When there is something to claim next: now, at the end of a wait or of a lease, or never
     /// unless somebody rings.
-    async fn next_due(&self, workflows: &[String], now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, JournalError>;
+    async fn next_due(
+        &self,
+        workflows: &[WorkflowVersions],
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, JournalError>;
 
     /// Writes attempts and at most one transition, all or nothing, and renews the lease.
     async fn record(&self, entry: Entry) -> Result<(), JournalError>;
 
-    /// Renews the leases held; says which are lost and which are asked to stop.
+    /// Renews the leases held; says which are not renewed, which are lost and which are asked to
+    /// stop.
     async fn renew(&self, held: &[Held], until: DateTime<Utc>) -> Result<Vec<Renewal>, JournalError>;
 
-    /// Ends the leases held under a worker's name, except those of one incarnation; the runs can
-    /// be claimed at once. Returns how many there were.
-    async fn end_leases(&self, worker: &str, except: Option<Uuid>, now: DateTime<Utc>) -> Result<u64, JournalError>;
+    /// Ends leases held under a worker's name; the runs can be claimed at once. Returns how many
+    /// there were.
+    async fn end_leases(&self, worker: &str, of: Incarnations, now: DateTime<Utc>) -> Result<u64, JournalError>;
 
     /// Asks a run and its children to stop: one that has not begun ends at once, others see it in
     /// their step.
@@ -55,11 +67,18 @@ pub trait Journal: Send + Sync + 'static {
     /// No clean-up runs. For a run that does not stop when it is asked to.
     async fn force_stop(&self, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), JournalError>;
 
-    /// Lets an ended run go on from `from`, or from its first failed step. What it had recorded
-    /// from there on is kept for people to see and not used any more.
+    /// Lets an ended run go on from `from`, or from its first failed step, whether the workflow had
+    /// handled that failure or not; without a failed step, from the start of its last child that did
+    /// not succeed. What it had recorded from there on is kept for people to see and not used any
+    /// more, and a child that did not succeed and is still to be waited for is started anew. A run
+    /// that failed otherwise (by its own error, by a panic) keeps all it has recorded.
     async fn retry(&self, run: RunId, from: Option<&StepKey>) -> Result<(), JournalError>;
 
     /// A new run with the same input, which has already done what the old one did before `from`.
+    /// Signals sent to the old one count as sent to it.
+    ///
+    /// # Errors
+    /// Also when a child that was started before `from` is still to be waited for and has not ended.
     async fn fork(&self, run: RunId, fork: Fork) -> Result<Started, JournalError>;
 
     /// Sends a signal to a run that has not ended. It is kept until the run waits for it.
@@ -98,10 +117,29 @@ pub enum JournalError {
     Unavailable(String),
 }
 
+/// A workflow, and the versions of it whose runs a program continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkflowVersions {
+    pub name: String,
+    pub versions: RangeInclusive<u32>,
+}
+
+impl WorkflowVersions {
+    pub fn continues(&self, workflow: &str, version: u32) -> bool {
+        self.name == workflow && self.versions.contains(&version)
+    }
+}
+
+/// A run that could have been taken for this long, and was not, is believed to have no worker that
+/// continues its version.
+pub const ORPHANED_AFTER: Duration = Duration::from_secs(30);
+
+/// Who asks for runs, and for which.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
     pub worker: WorkerId,
-    pub workflows: Vec<String>,
+    pub workflows: Vec<WorkflowVersions>,
+    /// At most so many.
     pub limit: usize,
     pub limits: Limits,
     pub now: DateTime<Utc>,
@@ -123,10 +161,12 @@ impl Limits {
         self.of_workflow.is_empty() && self.of_each_group.is_none() && self.of_group.is_empty()
     }
 
+    /// How many runs of a workflow; `usize::MAX` when there is no limit.
     pub fn workflow(&self, name: &str) -> usize {
         self.of_workflow.get(name).copied().unwrap_or(usize::MAX)
     }
 
+    /// How many runs of a group; `usize::MAX` without a limit or a group.
     pub fn group(&self, name: Option<&str>) -> usize {
         let Some(name) = name else { return usize::MAX };
         self.of_group.get(name).copied().or(self.of_each_group).unwrap_or(usize::MAX)
@@ -237,11 +277,19 @@ pub struct Tick {
 /// How long finished runs are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    pub age: std::time::Duration,
+    pub age: Duration,
     /// The newest so many finished runs are kept, if they are not too old.
     pub runs: u32,
 }
 
+/// Whose leases are meant, of all processes that have had a worker's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incarnations {
+    Only(Uuid),
+    AllBut(Uuid),
+}
+
+/// A lease that its holder believes to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     pub run: RunId,
@@ -250,6 +298,10 @@ pub struct Held {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Renewal {
+    /// Somebody is writing the run at this moment: its lease is as it was.
+    Busy(Held),
+    /// Somebody else has the run, or it has ended.
     Lost(Held),
+    /// The run is asked to stop, for this reason.
     Cancel(RunId, String),
 }

@@ -99,8 +99,8 @@ pub use failure::{Failure, FailureKind, superseded_by};
 pub use history::{AttemptOutcome, FinishedAttempt, OpenStep, StepRecord, StepStatus, Wait};
 pub use ids::{Epoch, RunId, WorkerId};
 pub use journal::{
-    Claim, ClaimRequest, Entry, Fork, Held, Journal, JournalError, Limits, NewSignal, Renewal, Retention, Signal, Tick,
-    Transition,
+    Claim, ClaimRequest, Entry, Fork, Held, Incarnations, Journal, JournalError, Limits, NewSignal, ORPHANED_AFTER,
+    Renewal, Retention, Signal, Tick, Transition, WorkflowVersions,
 };
 pub use registry::{Registry, Workflow};
 pub use run::{AttemptView, NewRun, OnConflict, RunDetail, RunState, RunSummary, Started, StepPhase, StepView};

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::journal::WorkflowVersions;
 
 /// A durable function. Its code between steps must be deterministic: time, ids and everything
 /// from outside come from steps or from the [`Context`].
@@ -51,6 +52,13 @@ impl Registry {
 
     pub fn names(&self) -> Vec<String> {
         self.workflows.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// What a worker with this registry continues.
+    pub fn versions(&self) -> Vec<WorkflowVersions> {
+        let each = self.workflows.iter();
+        each.map(|(name, workflow)| WorkflowVersions { name: (*name).to_owned(), versions: workflow.versions() })
+            .collect()
     }
 
     /// The version new runs of a workflow are started with.

@@ -1,22 +1,23 @@
 //! A worker: claims runs as slots are free, keeps their leases, and has apalis execute them.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, ParallelizeExt, WorkerBuilder, WorkerBuilderExt};
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::active::Active;
 use crate::backend::{Assignment, Assignments};
-use crate::bell::RunEvent;
+use crate::bell::{Listener, RunEvent};
 use crate::clock::Clock;
 use crate::eager::Offer;
 use crate::executor::Executor;
 use crate::ids::WorkerId;
-use crate::journal::{ClaimRequest, Journal, Limits, Renewal, Retention, Tick};
+use crate::journal::{
+    Claim, ClaimRequest, Held, Incarnations, Journal, Limits, Renewal, Retention, Tick, WorkflowVersions,
+};
 use crate::registry::Registry;
 use crate::schedule::Schedule;
 
@@ -110,7 +111,9 @@ impl Worker {
             () = self.executor.clock.sleep(self.config.lease) => {}
         }
         let now = self.executor.clock.now();
-        if let Err(e) = self.executor.journal.end_leases(&self.id.name, None, now).await {
+        if let Err(e) =
+            self.executor.journal.end_leases(&self.id.name, Incarnations::Only(self.id.incarnation), now).await
+        {
             warn!(error = %e, "leases could not be given back; they will expire");
         }
     }
@@ -120,7 +123,7 @@ impl Worker {
         let executor = &self.executor;
         loop {
             let now = executor.clock.now();
-            match executor.journal.end_leases(&self.id.name, Some(self.id.incarnation), now).await {
+            match executor.journal.end_leases(&self.id.name, Incarnations::AllBut(self.id.incarnation), now).await {
                 Ok(0) => return,
                 Ok(runs) => {
                     info!(runs, "taking back the runs of this worker's earlier process");
@@ -187,9 +190,10 @@ async fn claim_runs(
     slots: &Arc<Semaphore>,
     assignments: mpsc::UnboundedSender<Assignment>,
 ) {
-    let workflows = executor.registry.names();
-    let without_limit: Arc<BTreeSet<_>> =
-        Arc::new(workflows.iter().filter(|name| config.limits.workflow(name) == usize::MAX).cloned().collect());
+    let workflows = executor.registry.versions();
+    let without_limit = workflows.iter().filter(|workflow| config.limits.workflow(&workflow.name) == usize::MAX);
+    let without_limit: Arc<Vec<_>> = Arc::new(without_limit.cloned().collect());
+    let mut bell = executor.journal.bell().listener();
     let mut in_vain = 0;
     while !executor.drain.is_cancelled() {
         let first = tokio::select! {
@@ -201,6 +205,7 @@ async fn claim_runs(
         while let Ok(more) = slots.clone().try_acquire_owned() {
             free.push(more);
         }
+        bell.hears();
         let now = executor.clock.now();
         let request = ClaimRequest {
             worker: id.clone(),
@@ -210,13 +215,7 @@ async fn claim_runs(
             now,
             lease_until: now + config.lease,
         };
-        let claims = match executor.journal.claim(&request).await {
-            Ok(claims) => claims,
-            Err(e) => {
-                warn!(error = %e, "no runs can be claimed; trying again");
-                Vec::new()
-            }
-        };
+        let (claims, mut free) = claim(executor.journal.clone(), request, free).await;
         if claims.is_empty() {
             drop(free);
             let _offering = executor.journal.bell().eager().offer(Offer {
@@ -226,7 +225,8 @@ async fn claim_runs(
                 slots: slots.clone(),
                 assignments: assignments.clone(),
             });
-            wait_for_work(executor, &workflows, !config.limits.is_empty(), &mut in_vain).await;
+            let with_limits = !config.limits.is_empty();
+            wait_for_work(executor, &workflows, with_limits, &mut bell, &mut in_vain).await;
             continue;
         }
         in_vain = 0;
@@ -239,10 +239,36 @@ async fn claim_runs(
     }
 }
 
+/// The slots are kept until the journal has answered, whatever becomes of the caller: a worker that
+/// closes gives its leases back when it has all of them.
+async fn claim(
+    journal: Arc<dyn Journal>,
+    request: ClaimRequest,
+    slots: Vec<OwnedSemaphorePermit>,
+) -> (Vec<Claim>, Vec<OwnedSemaphorePermit>) {
+    let asked = tokio::spawn(async move {
+        let claims = journal.claim(&request).await.unwrap_or_else(|e| {
+            warn!(error = %e, "no runs can be claimed; trying again");
+            Vec::new()
+        });
+        (claims, slots)
+    });
+    asked.await.unwrap_or_else(|e| {
+        error!(error = %e, "a claim ended early; its leases will expire");
+        (Vec::new(), Vec::new())
+    })
+}
+
 /// Returns when a claim is worth its while: the bell rang, a run is queued, or the next wait or
 /// lease is over. A sweep finds what nobody has rung for.
 /// With limits, the end of any run may make room. `in_vain` counts the claims that found nothing although something was due.
-async fn wait_for_work(executor: &Executor, workflows: &[String], with_limits: bool, in_vain: &mut u32) {
+async fn wait_for_work(
+    executor: &Executor,
+    workflows: &[WorkflowVersions],
+    with_limits: bool,
+    bell: &mut Listener,
+    in_vain: &mut u32,
+) {
     loop {
         let now = executor.clock.now();
         let due = match executor.journal.next_due(workflows, now).await {
@@ -265,8 +291,7 @@ async fn wait_for_work(executor: &Executor, workflows: &[String], with_limits: b
             due.map_or(now + SWEEP, |due| due.min(now + SWEEP))
         };
         tokio::select! {
-            () = executor.journal.bell().rung() => return,
-            () = executor.journal.bell().room(), if with_limits => return,
+            () = bell.wakes(with_limits) => return,
             () = executor.clock.sleep_until(next) => if due.is_some_and(|due| due <= next) {
                 *in_vain = if is_due { *in_vain + 1 } else { 0 };
                 return;
@@ -286,9 +311,12 @@ async fn keep_leases(executor: &Executor) {
         let until = executor.clock.now() + executor.lease;
         match executor.journal.renew(&held, until).await {
             Ok(renewals) => {
-                executor.active.renewed(&held, until);
+                for held in held.into_iter().filter(|held| is_renewed(*held, &renewals)) {
+                    executor.active.renewed(held, until);
+                }
                 for renewal in renewals {
                     match renewal {
+                        Renewal::Busy(_) => {}
                         Renewal::Lost(held) => executor.active.lose(held),
                         Renewal::Cancel(run, reason) => executor.active.cancel(run, &reason, executor.clock.now()),
                     }
@@ -297,6 +325,10 @@ async fn keep_leases(executor: &Executor) {
             Err(e) => warn!(error = %e, "leases could not be renewed; trying again"),
         }
     }
+}
+
+fn is_renewed(held: Held, renewals: &[Renewal]) -> bool {
+    !renewals.iter().any(|renewal| matches!(renewal, Renewal::Busy(not) | Renewal::Lost(not) if *not == held))
 }
 
 /// An order to stop that was written by this process reaches the step at once; one written by

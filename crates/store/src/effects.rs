@@ -5,6 +5,9 @@ use seatrial_engine::{Bell, RunEvent};
 
 use crate::error::StoreError;
 
+/// Counts the transactions that were committed, also those that found nothing to write.
+pub(crate) const COMMITS: &str = "store_commits_total";
+
 /// A write in progress on its transaction's connection.
 pub(crate) type Writing<'c, T> = Pin<Box<dyn Future<Output = Result<(T, Effects), StoreError>> + Send + 'c>>;
 

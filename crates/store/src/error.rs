@@ -23,9 +23,14 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Self::Invalid(format!("a row of the database cannot be read by this version of the program: {error}"))
             }
-            // SQLite's plain error: the statement itself is wrong, and stays so.
-            sqlx::Error::Database(ref database) if database.code().as_deref() == Some("1") => {
-                Self::Invalid(format!("the database refused a statement: {error}; this is a mistake in the program"))
+            // SQLite's plain error, and its broken constraints: the statement is wrong, and stays so.
+            sqlx::Error::Database(ref database)
+                if matches!(
+                    database.code().as_deref(),
+                    Some("1" | "19" | "275" | "787" | "1299" | "1555" | "2067")
+                ) =>
+            {
+                Self::Invalid(format!("the database refused a statement: {error}"))
             }
             // PostgreSQL: a deadlock, or transactions that cannot be put in order.
             sqlx::Error::Database(ref database)
@@ -33,13 +38,14 @@ impl From<sqlx::Error> for StoreError {
             {
                 Self::Conflict(error.to_string())
             }
-            // PostgreSQL: the statement itself is wrong (42), or a value does not fit (22, 23).
+            // PostgreSQL: the statement itself is wrong (42), a value does not fit (22, 23), or is too
+            // large for an index (54).
             sqlx::Error::Database(ref database)
                 if database.code().is_some_and(|code| {
-                    code.len() == 5 && (code.starts_with("42") || code.starts_with("22") || code.starts_with("23"))
+                    code.len() == 5 && ["22", "23", "42", "54"].iter().any(|class| code.starts_with(class))
                 }) =>
             {
-                Self::Invalid(format!("the database refused a statement: {error}; this is a mistake in the program"))
+                Self::Invalid(format!("the database refused a statement: {error}"))
             }
             other => Self::Unavailable(other.to_string()),
         }

@@ -9,6 +9,7 @@
 
 mod database;
 mod effects;
+mod entries;
 mod error;
 mod plain_start;
 mod postgres;

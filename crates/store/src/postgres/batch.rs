@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use seatrial_engine::{Entry, FinishedAttempt, Held, RunId};
 use sqlx::Row as _;
 
-use super::db::Connection;
-use super::record::Columns;
+use super::db::{Connection, Row};
+use super::record::{Columns, HeldLease};
 use super::rows::{millis, to_json};
 use crate::error::StoreError;
 use crate::plain_start::PlainStart;
@@ -184,27 +184,33 @@ pub(super) async fn insert_runs(
     rows.iter().map(|row| Ok((RunId(row.try_get("id")?), row.try_get("seq")?))).collect()
 }
 
-/// Renews the leases of the runs held and returns those that still are, with what they are asked to
-/// stop for. A row that is being written is not waited for: that write renews the lease itself, and
-/// waiting for it while holding others would be a deadlock.
+/// Renews the leases of the runs held and returns those that still are. A row that is being written
+/// is not waited for, which could be a deadlock; whether that write renews the lease, or takes the
+/// run away, is not known here.
 const RENEW: &str = "
     WITH h AS (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS h (id, epoch)),
     free AS (
         SELECT r.seq FROM runs r JOIN h ON r.id = h.id AND r.epoch = h.epoch WHERE r.state = 'running'
         FOR UPDATE OF r SKIP LOCKED),
-    renewed AS (UPDATE runs SET lease_until = $3 FROM free WHERE runs.seq = free.seq)
-    SELECT r.id, r.cancel_reason FROM runs r JOIN h ON r.id = h.id AND r.epoch = h.epoch WHERE r.state = 'running'";
+    renewed AS (UPDATE runs SET lease_until = $3 FROM free WHERE runs.seq = free.seq RETURNING runs.seq)
+    SELECT r.id, r.cancel_reason, renewed.seq IS NOT NULL AS is_renewed
+    FROM runs r JOIN h ON r.id = h.id AND r.epoch = h.epoch LEFT JOIN renewed ON renewed.seq = r.seq
+    WHERE r.state = 'running'";
 
 pub(super) async fn renew(
     connection: &mut Connection,
     held: &[Held],
     until: i64,
-) -> Result<HashMap<RunId, Option<String>>, StoreError> {
+) -> Result<HashMap<RunId, HeldLease>, StoreError> {
     let rows = sqlx::query(RENEW)
         .bind(held.iter().map(|held| held.run.0).collect::<Vec<_>>())
         .bind(held.iter().map(|held| held.epoch.0).collect::<Vec<_>>())
         .bind(until)
         .fetch_all(connection)
         .await?;
-    rows.iter().map(|row| Ok((RunId(row.try_get("id")?), row.try_get("cancel_reason")?))).collect()
+    let lease = |row: &Row| {
+        let cancel_reason = row.try_get("cancel_reason")?;
+        Ok((RunId(row.try_get("id")?), HeldLease { is_renewed: row.try_get("is_renewed")?, cancel_reason }))
+    };
+    rows.iter().map(lease).collect()
 }

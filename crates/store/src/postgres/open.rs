@@ -39,9 +39,9 @@ impl Db {
                 )
             })?
             .application_name("seatrial")
-            // A commit that is answered is on disk, whatever the server's default is.
-            // A process that stops or is cut off in the middle of a transaction would hold the
-            // rows it has locked, and all that wait for them, as long as its connection lives.
+            // A commit that is answered is on disk, whatever the server's default is. And a process
+            // that stops or is cut off in the middle of a transaction would hold the rows it has
+            // locked, and all that wait for them, as long as its connection lives.
             .options([("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "5s")]);
         let place = format!("{}:{}", connect.get_host(), connect.get_port());
         let pool = PgPoolOptions::new()
@@ -87,8 +87,8 @@ impl Db {
 async fn check_power_safety(pool: &PgPool) -> Result<(), StoreError> {
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
         let value: String = sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(pool).await?;
-        // remote_apply and the like are stronger than on.
-        if value == "off" || value == "local" && setting != "synchronous_commit" {
+        // Of synchronous_commit, local too is on disk here; the others are stronger than on.
+        if value == "off" {
             return Err(StoreError::Invalid(format!(
                 "the database is not power-safe: {setting} is {value}; set it to on"
             )));

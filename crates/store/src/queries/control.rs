@@ -1,13 +1,15 @@
 //! What people ask of a run: stop, go on, begin again from the middle.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
-use seatrial_engine::history::ChildEnd;
+use seatrial_engine::history::{ChildEnd, child_signal};
 use seatrial_engine::{Fork, JournalError, NewRun, OnConflict, OpenStep, RunEvent, RunId, RunState, Started, StepKey};
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::db::{self, Connection};
-use super::rows::{json, millis, run_state};
+use super::rows::{json, millis, run_state, to_json};
 use super::{batch, signals, start};
 use crate::effects::Effects;
 use crate::error::StoreError;
@@ -57,6 +59,8 @@ pub(super) async fn request_stop(
 ) -> Result<Effects, StoreError> {
     let mut effects = Effects { events: Vec::new(), ring: true };
     let mut asked = vec![run];
+    // Whoever writes the parent of a run may write a circle.
+    let mut seen = HashSet::from([run]);
     while let Some(run) = asked.pop() {
         // Two statements, each of which looks at the state itself: it may be claimed in between.
         let dropped = sqlx::query(
@@ -94,7 +98,7 @@ pub(super) async fn request_stop(
                 .bind(run.0)
                 .fetch_all(&mut *connection)
                 .await?;
-        asked.extend(children.into_iter().map(RunId));
+        asked.extend(children.into_iter().map(RunId).filter(|child| seen.insert(*child)));
     }
     Ok(effects)
 }
@@ -166,6 +170,12 @@ pub(super) async fn retry(
         Some(step) => Some(position_of(connection, run, standing.seq, step).await?),
         None => first_failed(connection, standing.seq).await?,
     };
+    let lost = lost_children(connection, run).await?;
+    let position = match (position, from) {
+        // It failed with a child: that one is what to begin again with.
+        (None, None) => last_start(connection, standing.seq, &lost).await?,
+        (position, _) => position,
+    };
     // All from there on is run again; attempts stay as they were.
     if let Some(position) = position {
         sqlx::query("UPDATE attempts SET discarded = TRUE WHERE run = $1 AND position >= $2")
@@ -174,6 +184,7 @@ pub(super) async fn retry(
             .execute(&mut *connection)
             .await?;
     }
+    discard_starts(connection, standing.seq, &lost).await?;
     let allowed = if from.is_some() { "('failed', 'cancelled', 'succeeded')" } else { "('failed', 'cancelled')" };
     let moved = sqlx::query(sqlx::AssertSqlSafe(format!(
         "UPDATE runs SET state = 'queued', output = NULL, failure = NULL, cancel_reason = NULL, finished_at = NULL
@@ -202,6 +213,55 @@ async fn first_failed(connection: &mut Connection, seq: i64) -> Result<Option<i6
     .bind(seq)
     .fetch_one(connection)
     .await?)
+}
+
+/// The children of a run that did not succeed, or will not.
+async fn lost_children(connection: &mut Connection, run: RunId) -> Result<Vec<RunId>, StoreError> {
+    let lost: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM runs
+         WHERE parent = $1 AND (state IN ('failed', 'cancelled') OR (state <> 'succeeded' AND cancel_reason IS NOT NULL))",
+    )
+    .bind(run.0)
+    .fetch_all(connection)
+    .await?;
+    Ok(lost.into_iter().map(RunId).collect())
+}
+
+/// What the step that started a child has recorded.
+fn start_of(child: RunId) -> Result<String, StoreError> {
+    to_json(&child)
+}
+
+/// Where the last of these children was started.
+async fn last_start(connection: &mut Connection, seq: i64, children: &[RunId]) -> Result<Option<i64>, StoreError> {
+    let mut last = None;
+    for child in children {
+        let position: Option<i64> =
+            sqlx::query_scalar("SELECT max(position) FROM attempts WHERE run = $1 AND output = $2 AND NOT discarded")
+                .bind(seq)
+                .bind(start_of(*child)?)
+                .fetch_one(&mut *connection)
+                .await?;
+        last = last.max(position);
+    }
+    Ok(last)
+}
+
+/// Who still has to wait for one of these children starts another instead.
+async fn discard_starts(connection: &mut Connection, seq: i64, children: &[RunId]) -> Result<(), StoreError> {
+    for child in children {
+        sqlx::query(
+            "UPDATE attempts SET discarded = TRUE
+             WHERE run = $1 AND output = $2
+               AND NOT EXISTS (SELECT 1 FROM attempts w WHERE w.run = $1 AND w.name = $3 AND NOT w.discarded)",
+        )
+        .bind(seq)
+        .bind(start_of(*child)?)
+        .bind(child_signal(*child))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn position_of(connection: &mut Connection, run: RunId, seq: i64, step: &StepKey) -> Result<i64, StoreError> {
@@ -284,6 +344,50 @@ pub(super) async fn fork(
     .bind(position)
     .execute(&mut *connection)
     .await?;
+    take_over_signals(connection, seq, fork.id).await?;
+    take_over_children(connection, run, fork).await?;
     effects.events.push(RunEvent::State { run: fork.id, key, state: RunState::Queued });
     Ok((Started { id: fork.id, fresh: true }, effects))
+}
+
+/// What was sent to the old run counts as sent to the new one: what that has taken stays taken.
+async fn take_over_signals(connection: &mut Connection, old: i64, new: RunId) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO signals (run, number, name, payload, deduplication, sent_at)
+         SELECT (SELECT seq FROM runs WHERE id = $1), number, name, payload, deduplication, sent_at
+         FROM signals WHERE run = $2",
+    )
+    .bind(new.0)
+    .bind(old)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE runs SET signalled = (SELECT o.signalled FROM runs o WHERE o.seq = $1) WHERE id = $2")
+        .bind(old)
+        .bind(new.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// A child tells its end to the run that started it, and to no fork of that: one that is still to
+/// be waited for must have ended.
+async fn take_over_children(connection: &mut Connection, old: RunId, fork: &Fork) -> Result<(), StoreError> {
+    let new = standing(connection, fork.id).await?.seq;
+    let lost = lost_children(connection, old).await?;
+    discard_starts(connection, new, &lost).await?;
+    let open: Vec<Uuid> =
+        sqlx::query_scalar("SELECT id FROM runs WHERE parent = $1 AND state IN ('queued', 'running', 'waiting')")
+            .bind(old.0)
+            .fetch_all(&mut *connection)
+            .await?;
+    for child in open.into_iter().map(RunId) {
+        if last_start(connection, new, &[child]).await?.is_some() {
+            return Err(JournalError::Illegal(format!(
+                "run {old} has started run {child} before step {}, and that has not ended: wait for its end, or fork from where it was started",
+                fork.from
+            ))
+            .into());
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use seatrial_preview::{DeliveryId, HeadSha, PullRequestRef, RepositoryName};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::db::Connection;
+use super::db::{self, Connection};
 use super::open::Db;
 use super::rows::{millis, parsed, text, time, unsigned};
 use super::{environments, signals, start};
@@ -81,7 +81,6 @@ async fn accept(
     let (mut run, mut ignored, mut effects) = (None, None, Effects::none());
     match &delivery.meaning {
         Meaning::Ignored(reason) => ignored = Some(reason.clone()),
-        // Looked at here, in the transaction, so that an event that is being stored now is seen.
         Meaning::Start { pull_request, run: new_run, unless_idle: Some(reason) }
             if is_idle(connection, pull_request, new_run).await? =>
         {
@@ -121,11 +120,16 @@ async fn accept(
     Ok((Accepted { fresh: true, run, ignored }, effects))
 }
 
+/// Looked at in the transaction, with the key locked, so that an event that is being stored now is
+/// seen.
 async fn is_idle(
     connection: &mut Connection,
     pull_request: &PullRequest,
     new_run: &NewRun,
 ) -> Result<bool, StoreError> {
+    if let Some(key) = &new_run.key {
+        db::lock_key(connection, key).await?;
+    }
     let idle: bool = sqlx::query_scalar(
         "SELECT NOT EXISTS (SELECT 1 FROM environments WHERE repository = $1 AND number = $2)
              OR EXISTS (SELECT 1 FROM runs WHERE seq = (SELECT max(seq) FROM runs WHERE key = $3)

@@ -3,10 +3,9 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{
-    Bell, Claim, ClaimRequest, Entry, Fork, Held, Journal, JournalError, NewRun, NewSignal, Renewal, Retention,
-    RunDetail, RunId, Started, StepKey, Tick,
+    Bell, Claim, ClaimRequest, Entry, Fork, Held, Incarnations, Journal, JournalError, NewRun, NewSignal, Renewal,
+    Retention, RunDetail, RunId, Started, StepKey, Tick, WorkflowVersions,
 };
-use uuid::Uuid;
 
 use super::db::Connection;
 use super::open::Db;
@@ -22,9 +21,9 @@ impl Journal for Db {
         let now = self.clock.now();
         if run.key.is_none() && run.deduplication.is_none() && run.group.is_none() && run.parent.is_none() {
             let id = run.id;
-            let slot = self.bell.eager().slot_for(&run.workflow);
-            self.writer.start(PlainStart::new(run, now, slot)).await?;
-            return Ok(Started { id, fresh: true });
+            let slot = self.bell.eager().slot_for(&run.workflow, run.version);
+            let fresh = self.writer.start(PlainStart::new(run, now, slot)).await?;
+            return Ok(Started { id, fresh });
         }
         let started =
             self.writer.write((run, now), |c, (run, now)| Box::pin(async move { start::start(c, &run, now).await }));
@@ -37,7 +36,11 @@ impl Journal for Db {
         Ok(claims.await?)
     }
 
-    async fn next_due(&self, workflows: &[String], now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, JournalError> {
+    async fn next_due(
+        &self,
+        workflows: &[WorkflowVersions],
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, JournalError> {
         Ok(claim::next_due(&self.readers, workflows, now).await?)
     }
 
@@ -56,9 +59,9 @@ impl Journal for Db {
         Ok(renewals.await?)
     }
 
-    async fn end_leases(&self, worker: &str, except: Option<Uuid>, now: DateTime<Utc>) -> Result<u64, JournalError> {
-        let ended = self.writer.write((worker.to_owned(), except, now), |c, (worker, except, now)| {
-            Box::pin(async move { end_leases(c, &worker, except, now).await })
+    async fn end_leases(&self, worker: &str, of: Incarnations, now: DateTime<Utc>) -> Result<u64, JournalError> {
+        let ended = self.writer.write((worker.to_owned(), of, now), |c, (worker, of, now)| {
+            Box::pin(async move { end_leases(c, &worker, of, now).await })
         });
         Ok(ended.await?)
     }
@@ -140,30 +143,38 @@ async fn renew(
     held: &[Held],
     until: DateTime<Utc>,
 ) -> Result<(Vec<Renewal>, Effects), StoreError> {
-    let mut renewed = batch::renew(connection, held, millis(until)).await?;
-    let renewals = held
-        .iter()
-        .filter_map(|held| match renewed.remove(&held.run) {
-            None => Some(Renewal::Lost(*held)),
-            Some(reason) => reason.map(|reason| Renewal::Cancel(held.run, reason)),
-        })
-        .collect();
+    let mut found = batch::renew(connection, held, millis(until)).await?;
+    let mut renewals = Vec::new();
+    for held in held {
+        let Some(lease) = found.remove(&held.run) else {
+            renewals.push(Renewal::Lost(*held));
+            continue;
+        };
+        if !lease.is_renewed {
+            renewals.push(Renewal::Busy(*held));
+        }
+        renewals.extend(lease.cancel_reason.map(|reason| Renewal::Cancel(held.run, reason)));
+    }
     Ok((renewals, Effects::none()))
 }
 
 async fn end_leases(
     connection: &mut Connection,
     worker: &str,
-    except: Option<Uuid>,
+    of: Incarnations,
     now: DateTime<Utc>,
 ) -> Result<(u64, Effects), StoreError> {
-    let ended = sqlx::query(
+    let (compared, incarnation) = match of {
+        Incarnations::Only(incarnation) => ("=", incarnation),
+        Incarnations::AllBut(incarnation) => ("IS DISTINCT FROM", incarnation),
+    };
+    let ended = sqlx::query(sqlx::AssertSqlSafe(format!(
         "UPDATE runs SET lease_until = $1
-         WHERE state = 'running' AND worker = $2 AND incarnation IS DISTINCT FROM $3 AND lease_until > $1",
-    )
+         WHERE state = 'running' AND worker = $2 AND incarnation {compared} $3 AND lease_until > $1"
+    )))
     .bind(millis(now))
     .bind(worker)
-    .bind(except)
+    .bind(incarnation)
     .execute(&mut *connection)
     .await?
     .rows_affected();

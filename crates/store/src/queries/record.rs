@@ -4,7 +4,7 @@ use seatrial_engine::history::ChildEnd;
 use seatrial_engine::{Entry, JournalError, RunEvent, RunState, Transition};
 
 use super::db::Connection;
-use super::rows::{millis, to_json};
+use super::rows::{millis, text, to_json};
 use super::{batch, signals, start};
 use crate::effects::Effects;
 use crate::error::StoreError;
@@ -81,6 +81,13 @@ fn state_after(transition: &Transition) -> RunState {
     }
 }
 
+/// A lease that is held.
+pub(super) struct HeldLease {
+    pub(super) is_renewed: bool,
+    /// Set when the run was asked to stop.
+    pub(super) cancel_reason: Option<String>,
+}
+
 /// An entry as the columns of its run.
 pub(super) struct Columns {
     pub(super) state: &'static str,
@@ -122,11 +129,11 @@ impl Columns {
                 columns.wake_at = wake_at.map(millis);
                 columns.signals_seen = signals_seen.map(|seen| i64::try_from(seen).unwrap_or(i64::MAX));
                 columns.heeds_cancel = !cancel_seen;
-                columns.wait_reason = Some(reason.clone());
+                columns.wait_reason = Some(text(reason));
             }
             Some(Transition::Succeeded(output)) => columns.output = Some(to_json(output)?),
             Some(Transition::Failed(failure)) => columns.failure = Some(to_json(failure)?),
-            Some(Transition::Cancelled(reason)) => columns.cancel_reason = Some(reason.clone()),
+            Some(Transition::Cancelled(reason)) => columns.cancel_reason = Some(text(reason)),
         }
         Ok(columns)
     }

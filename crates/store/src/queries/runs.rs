@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use seatrial_engine::history::{KeptAttempt, views};
-use seatrial_engine::{OpenStep, RunDetail, RunId, RunState, RunSummary};
+use seatrial_engine::{Failure, OpenStep, RunDetail, RunId, RunState, RunSummary};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -97,7 +97,7 @@ impl Db {
             }
         }
         let summary = summary(row)?;
-        let open: Vec<OpenStep> = json(row.try_get("open")?)?;
+        let open: Vec<OpenStep> = json(row.try_get("open")?).unwrap_or_default();
         let steps = views(attempts, open, summary.state.is_final());
         Ok(Some(RunDetail {
             summary,
@@ -115,7 +115,10 @@ pub(super) fn cursor(text: &str) -> Result<i64, StoreError> {
 }
 
 pub(super) fn summary(row: &Row) -> Result<RunSummary, StoreError> {
-    let open: Vec<OpenStep> = json(row.try_get("open")?)?;
+    // One run that this program cannot read does not keep all others from being shown.
+    let open: Vec<OpenStep> = json(row.try_get("open")?).unwrap_or_default();
+    let failure = optional_json(row, "failure")
+        .unwrap_or_else(|e| Some(Failure::permanent(format!("why the run failed cannot be shown: {e}"))));
     let state = run_state(row)?;
     let in_progress = open.iter().rev().max_by_key(|open| open.wait.is_none()).map(|open| open.key.to_string());
     Ok(RunSummary {
@@ -136,7 +139,7 @@ pub(super) fn summary(row: &Row) -> Result<RunSummary, StoreError> {
         wake_at: optional_time(row, "wake_at")?,
         wait_reason: row.try_get("wait_reason")?,
         cancel_reason: row.try_get("cancel_reason")?,
-        failure: optional_json(row, "failure")?,
+        failure,
         current_step: in_progress.or(row.try_get("failed_step")?),
     })
 }

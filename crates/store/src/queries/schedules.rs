@@ -1,7 +1,8 @@
 //! Runs that are started by the clock.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use seatrial_engine::{NewRun, RunId, Tick};
+use seatrial_engine::{JournalError, NewRun, RunId, Tick};
+use tracing::info;
 
 use super::db::Connection;
 use super::rows::{millis, time};
@@ -34,8 +35,14 @@ pub(super) async fn tick(
             schedule.name,
             at.timestamp()
         ));
-        let (_, told) = start::start(connection, &run, now).await?;
-        effects = effects.and(told);
+        match start::start(connection, &run, now).await {
+            Ok((_, told)) => effects = effects.and(told),
+            // Its key is taken, and it was to be rejected then: this tick has no run.
+            Err(StoreError::Journal(JournalError::Illegal(reason))) => {
+                info!(schedule = schedule.name, %at, reason, "a tick is skipped");
+            }
+            Err(e) => return Err(e),
+        }
     }
     sqlx::query("UPDATE schedules SET looked_at = $1 WHERE name = $2 AND looked_at < $1")
         .bind(millis(now))

@@ -1,32 +1,47 @@
 //! Messages to runs.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use seatrial_engine::history::{ChildEnd, child_signal};
-use seatrial_engine::{JournalError, NewSignal, RunId, Signal};
+use seatrial_engine::{JournalError, NewSignal, RunId, RunState, Signal};
 use sqlx::Row as _;
 
-use super::db::Connection;
+use super::db::{self, Connection, Row};
 use super::rows::{json, millis, run_state, to_json, unsigned};
 use crate::effects::Effects;
 use crate::error::StoreError;
 
-/// Keeps the signal and wakes the run if it waits for one. Its row is locked first, so that a run
-/// which is being parked sees the count.
+/// Keeps a signal for a run that has not ended.
 pub(super) async fn signal(
     connection: &mut Connection,
     run: RunId,
     signal: &NewSignal,
     now: DateTime<Utc>,
 ) -> Result<((), Effects), StoreError> {
-    // Counted only if it is kept: the caller may go on after the refusal.
-    let row = sqlx::query(
-        "UPDATE runs SET signalled = signalled + 1 WHERE id = $1 AND state IN ('queued', 'running', 'waiting')
-         RETURNING seq, signalled",
-    )
-    .bind(run.0)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let Some(row) = row else { return Err(too_late(connection, run, &signal.name).await?.into()) };
+    let (state, effects) = keep(connection, run, signal, now).await?;
+    if state.is_final() {
+        let (state, name) = (state.as_str(), &signal.name);
+        let reason = format!("run {run} has already {state}: signal {name} comes too late");
+        return Err(JournalError::Illegal(reason).into());
+    }
+    Ok(((), effects))
+}
+
+/// Keeps the signal and wakes the run if it waits for one. Its row is locked first, so that a run
+/// which is being parked sees the count.
+async fn keep(
+    connection: &mut Connection,
+    run: RunId,
+    signal: &NewSignal,
+    now: DateTime<Utc>,
+) -> Result<(RunState, Effects), StoreError> {
+    let row = sqlx::query("UPDATE runs SET signalled = signalled + 1 WHERE id = $1 RETURNING seq, signalled, state")
+        .bind(run.0)
+        .fetch_optional(&mut *connection)
+        .await?
+        .ok_or(JournalError::NotFound(run))?;
+    let state = run_state(&row)?;
     let seq: i64 = row.try_get("seq")?;
     let kept = sqlx::query(
         "INSERT INTO signals (run, number, name, payload, deduplication, sent_at) VALUES ($1, $2, $3, $4, $5, $6)
@@ -44,7 +59,7 @@ pub(super) async fn signal(
     if kept == 0 {
         // Sent before.
         sqlx::query("UPDATE runs SET signalled = signalled - 1 WHERE seq = $1").bind(seq).execute(connection).await?;
-        return Ok(((), Effects::none()));
+        return Ok((state, Effects::none()));
     }
     let woken = sqlx::query("UPDATE runs SET wake_at = $1 WHERE seq = $2 AND state = 'waiting' AND awaits_signal")
         .bind(millis(now))
@@ -52,18 +67,11 @@ pub(super) async fn signal(
         .execute(&mut *connection)
         .await?
         .rows_affected();
-    Ok(((), Effects { events: Vec::new(), ring: woken > 0 }))
+    Ok((state, Effects { events: Vec::new(), ring: woken > 0 }))
 }
 
-/// Why a run cannot be sent a signal.
-async fn too_late(connection: &mut Connection, run: RunId, signal: &str) -> Result<JournalError, StoreError> {
-    let row = sqlx::query("SELECT state FROM runs WHERE id = $1").bind(run.0).fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(JournalError::NotFound(run)) };
-    let state = run_state(&row)?;
-    Ok(JournalError::Illegal(format!("run {run} has already {}: signal {signal} comes too late", state.as_str())))
-}
-
-/// Tells a parent how its child ended, unless the parent has ended itself.
+/// Tells a parent how its child ended; also one that has ended itself: it may be retried, and come
+/// to wait for the child then.
 pub(super) async fn tell_parent(
     connection: &mut Connection,
     parent: RunId,
@@ -75,27 +83,37 @@ pub(super) async fn tell_parent(
         .map_err(|e| StoreError::Invalid(format!("how run {child} ended cannot be written as JSON: {e}")))?;
     let name = child_signal(child);
     let message = NewSignal { deduplication: Some(name.clone()), name, payload };
-    match signal(connection, parent, &message, now).await {
-        Ok(((), effects)) => Ok(effects),
-        // It may end at this very moment: nobody is left to be told.
-        Err(StoreError::Journal(JournalError::Illegal(_) | JournalError::NotFound(_))) => Ok(Effects::none()),
+    match keep(connection, parent, &message, now).await {
+        Ok((_, effects)) => Ok(effects),
+        // Deleted: nobody is left to be told.
+        Err(StoreError::Journal(JournalError::NotFound(_))) => Ok(Effects::none()),
         Err(e) => Err(e),
     }
 }
 
-/// All signals of a run, oldest first.
-pub(super) async fn of_run(connection: &mut Connection, seq: i64) -> Result<Vec<Signal>, StoreError> {
-    let rows = sqlx::query("SELECT number, name, payload FROM signals WHERE run = $1 ORDER BY number")
-        .bind(seq)
-        .fetch_all(connection)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Signal {
-                number: unsigned(row, "number")?,
-                name: row.try_get("name")?,
-                payload: json(row.try_get("payload")?)?,
-            })
-        })
-        .collect()
+/// All signals of these runs, the oldest of each first.
+pub(super) async fn of_runs(
+    connection: &mut Connection,
+    runs: &[i64],
+) -> Result<HashMap<i64, Vec<Result<Signal, StoreError>>>, StoreError> {
+    let mut signals: HashMap<i64, Vec<_>> = HashMap::with_capacity(runs.len());
+    if runs.is_empty() {
+        return Ok(signals);
+    }
+    let rows = sqlx::query(concat!(
+        "SELECT run, number, name, payload FROM signals WHERE run ",
+        one_of!("$1"),
+        " ORDER BY run, number"
+    ))
+    .bind(db::numbers(runs))
+    .fetch_all(connection)
+    .await?;
+    for row in &rows {
+        signals.entry(row.try_get("run")?).or_default().push(signal_of(row));
+    }
+    Ok(signals)
+}
+
+fn signal_of(row: &Row) -> Result<Signal, StoreError> {
+    Ok(Signal { number: unsigned(row, "number")?, name: row.try_get("name")?, payload: json(row.try_get("payload")?)? })
 }

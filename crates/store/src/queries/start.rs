@@ -18,6 +18,9 @@ pub(super) async fn start(
     run: &NewRun,
     now: DateTime<Utc>,
 ) -> Result<(Started, Effects), StoreError> {
+    if run.parent == Some(run.id) {
+        return Err(JournalError::Illegal(format!("run {} cannot be its own parent", run.id)).into());
+    }
     if let Some(key) = &run.key {
         db::lock_key(connection, key).await?;
     }

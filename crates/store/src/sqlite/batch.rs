@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use super::db::Connection;
 use super::many::{Binds, MOST, Many};
-use super::record::Columns;
+use super::record::{Columns, HeldLease};
 use super::rows::{millis, to_json};
 use crate::error::StoreError;
 use crate::plain_start::PlainStart;
@@ -140,14 +140,13 @@ pub(super) async fn insert_runs(
     Ok(rows)
 }
 
-/// Renews the leases of the runs held and returns those that still are, with what they are asked to
-/// stop for.
+/// Renews the leases of the runs held and returns those that still are.
 pub(super) async fn renew(
     connection: &mut Connection,
     held: &[Held],
     until: i64,
-) -> Result<HashMap<RunId, Option<String>>, StoreError> {
-    let mut renewed = HashMap::with_capacity(held.len());
+) -> Result<HashMap<RunId, HeldLease>, StoreError> {
+    let mut found = HashMap::with_capacity(held.len());
     for held in held {
         let row = sqlx::query(
             "UPDATE runs SET lease_until = $1 WHERE id = $2 AND epoch = $3 AND state = 'running' RETURNING cancel_reason",
@@ -158,8 +157,8 @@ pub(super) async fn renew(
         .fetch_optional(&mut *connection)
         .await?;
         if let Some(row) = row {
-            renewed.insert(held.run, row.try_get("cancel_reason")?);
+            found.insert(held.run, HeldLease { is_renewed: true, cancel_reason: row.try_get("cancel_reason")? });
         }
     }
-    Ok(renewed)
+    Ok(found)
 }

@@ -2,13 +2,13 @@
 //! entries of runs as one batch, other writes each in a savepoint of its own. One fails without
 //! the others, all share the commit, and each is answered only after it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seatrial_engine::{Bell, Entry, JournalError, RunId};
+use seatrial_engine::{Bell, Entry, JournalError};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +16,8 @@ use tracing::{error, warn};
 
 use super::db::Connection;
 use super::{batch, record};
-use crate::effects::{Effects, Writing};
+use crate::effects::{COMMITS, Effects, Writing};
+use crate::entries::one_entry_a_run;
 use crate::error::StoreError;
 use crate::plain_start::PlainStart;
 
@@ -25,7 +26,7 @@ const FOLD: usize = 512;
 
 enum Job {
     Record(Entry, oneshot::Sender<Result<(), StoreError>>),
-    Start(PlainStart, oneshot::Sender<Result<(), StoreError>>),
+    Start(PlainStart, oneshot::Sender<Result<bool, StoreError>>),
     Other(OtherJob),
 }
 
@@ -83,7 +84,8 @@ impl Writer {
         self.send(Job::Record(entry, answer), answered).await
     }
 
-    pub(super) async fn start(&self, start: PlainStart) -> Result<(), StoreError> {
+    /// Starts a run, and says whether it was not there already.
+    pub(super) async fn start(&self, start: PlainStart) -> Result<bool, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.send(Job::Start(start, answer), answered).await
     }
@@ -155,14 +157,11 @@ async fn fold(connection: &mut Connection, jobs: &mut Vec<Job>) -> (Effects, boo
     for answer in answers {
         effects = effects.and(answer(outcome.clone()));
     }
-    if !effects.is_none() {
-        metrics::counter!("store_commits_total").increment(1);
-    }
     (effects, outcome.is_err())
 }
 
 type Recorded = (Entry, oneshot::Sender<Result<(), StoreError>>);
-type Begun = (PlainStart, oneshot::Sender<Result<(), StoreError>>);
+type Begun = (PlainStart, oneshot::Sender<Result<bool, StoreError>>);
 
 /// What is not answered when this fails is told by the end of its channel.
 async fn write_together(
@@ -175,10 +174,11 @@ async fn write_together(
     let batches = one_entry_a_run(entries);
     let begun: Vec<_> = starts.iter().map(|(start, _)| start).collect();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    let rows = batch::insert_runs(connection, &begun).await?;
+    let mut rows = batch::insert_runs(connection, &begun).await?;
     let written = write_batches(connection, &batches).await?;
     answers.extend(starts.into_iter().map(|(start, answer)| {
-        let row = rows.get(&start.run.id).copied();
+        // The row is the first one's: the same start may be here twice.
+        let row = rows.remove(&start.run.id);
         answer_start(start, row, answer)
     }));
     for (batch, written) in batches.into_iter().zip(written) {
@@ -196,23 +196,8 @@ async fn write_together(
         }
     }
     sqlx::query("COMMIT").execute(&mut *connection).await?;
+    metrics::counter!(COMMITS).increment(1);
     Ok(())
-}
-
-/// A run has one entry at a time from the worker that holds it; a second one here comes from
-/// another epoch, and goes into a batch of its own so that each is fenced by itself.
-fn one_entry_a_run(entries: Vec<Recorded>) -> Vec<Vec<Recorded>> {
-    let mut batches: Vec<Vec<Recorded>> = Vec::new();
-    let mut seen: HashMap<RunId, usize> = HashMap::with_capacity(entries.len());
-    for entry in entries {
-        let earlier = seen.entry(entry.0.run).or_default();
-        if batches.len() == *earlier {
-            batches.push(Vec::new());
-        }
-        batches[*earlier].push(entry);
-        *earlier += 1;
-    }
-    batches
 }
 
 /// Returns the rows written of each batch.
@@ -228,10 +213,10 @@ async fn write_batches(
     Ok(written)
 }
 
-fn answer_start(start: PlainStart, row: Option<i64>, answer: oneshot::Sender<Result<(), StoreError>>) -> Answer {
+fn answer_start(start: PlainStart, row: Option<i64>, answer: oneshot::Sender<Result<bool, StoreError>>) -> Answer {
     Box::new(move |committed| {
         let effects = if committed.is_ok() { start.committed(row) } else { Effects::none() };
-        let _ = answer.send(committed);
+        let _ = answer.send(committed.map(|()| row.is_some()));
         effects
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use seatrial_engine::{ClaimRequest, Entry, JournalError, Limits, OpenStep, RunState, StepKey, Transition, WorkerId};
 use seatrial_store::views::AttemptOutcome;
 
-use crate::support::{Bench, On, run};
+use crate::support::{Bench, On, of_version_one, run};
 
 on_each_store!(
     a_restarted_process_goes_on_at_the_step_it_was_in,
@@ -19,7 +19,7 @@ fn claim_by(bench: &Bench, worker: &WorkerId, lease: Duration) -> ClaimRequest {
     let now = bench.clock.now();
     ClaimRequest {
         worker: worker.clone(),
-        workflows: vec!["scripted".to_owned()],
+        workflows: vec![of_version_one("scripted")],
         limit: 10,
         limits: Limits::default(),
         now,
@@ -53,7 +53,7 @@ async fn another_worker_takes_over_when_the_lease_has_expired_and_not_before(on:
     clock.advance(Duration::from_millis(9_999));
     let early = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap();
     assert!(early.is_empty());
-    let due = bench.store.next_due(&["scripted".to_owned()], bench.clock.now()).await.unwrap();
+    let due = bench.store.next_due(&[of_version_one("scripted")], bench.clock.now()).await.unwrap();
     assert_eq!(due, Some(bench.clock.now() + Duration::from_millis(1)));
     clock.advance(Duration::from_millis(1));
     let second = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap().pop().expect("taken over");

@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use seatrial_engine::{Backoff, Failure, JournalError, RunDetail, RunState, Transition};
+use seatrial_engine::{
+    Backoff, ClaimRequest, Failure, Held, JournalError, Limits, Renewal, RunDetail, RunState, Transition, WorkerId,
+};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tokio::sync::Notify;
 
-use crate::support::{Bench, On, played, run, within};
+use crate::support::{Bench, On, of_version_one, played, run, within};
 use crate::tapped::{Call, Tapped};
 
 on_each_store!(
     a_worker_that_takes_its_own_run_back_ends_what_it_was_doing,
     a_worker_cut_off_from_its_journal_stops_before_its_lease_ends,
+    a_worker_that_leaves_ends_its_own_leases_only,
+    what_the_journal_refuses_fails_its_run_alone,
     no_branch_begins_an_effect_while_the_run_is_being_parked,
 );
 
@@ -176,4 +181,79 @@ async fn no_branch_begins_an_effect_while_the_run_is_being_parked(on: On) {
     parked.notify_one();
     bench.changes_to(id, |run| run.steps.iter().any(|step| step.name == "work" && step.output.is_some())).await;
     worker.kill().await;
+}
+
+/// The new process of a worker has begun while the old one drains.
+async fn a_worker_that_leaves_ends_its_own_leases_only(on: On) {
+    let bench = Bench::new(on).await;
+    bench.script.hangs("one");
+    let claims_nothing = Tapped::new(bench.store.journal(), |call| {
+        let is_claim = matches!(call, Call::Claim);
+        async move { if is_claim { std::future::pending().await } else { Ok(()) } }
+    });
+    let old = bench.worker_on(claims_nothing, "w", |config| config.lease = Duration::from_secs(1));
+    let new = bench.reopen().await;
+    let successor = new.worker("w");
+    let id = new.start(run("a")).await;
+    new.script.is_called("a/one").await;
+    let held = new.run(id).await.summary;
+    old.drain().await;
+    let after = new.run(id).await.summary;
+    assert_eq!((after.epoch, after.state), (held.epoch, RunState::Running));
+    assert!(after.lease_until >= held.lease_until, "{after:?}");
+    successor.drain().await;
+}
+
+async fn what_the_journal_refuses_fails_its_run_alone(on: On) {
+    let bench = Bench::new(on).await;
+    let script = bench.script.clone();
+    bench.play.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            // PostgreSQL keeps no such name.
+            let name = if input == "odd" { "a\0b" } else { "plain" };
+            cx.step(name, || script.call(&input, "work")).await?;
+            Ok(json!(input))
+        }
+    });
+    let worker = bench.worker("w");
+    let (odd, plain) = (bench.start(played("odd")).await, bench.start(played("plain")).await);
+    bench.reaches(plain, RunState::Succeeded).await;
+    let ended = bench.changes_to(odd, |run| run.summary.state.is_final()).await.summary;
+    if on == On::Postgres {
+        assert_eq!(ended.state, RunState::Failed);
+        let message = ended.failure.unwrap().message;
+        assert!(message.contains("the journal cannot keep what the run has done"), "{message}");
+    } else {
+        assert_eq!(ended.state, RunState::Succeeded);
+    }
+    worker.drain().await;
+}
+
+/// SQLite has one writer: there is nobody to meet.
+#[tokio::test]
+async fn a_lease_whose_row_is_being_written_is_not_renewed() {
+    let (bench, clock) = Bench::with_manual_clock(On::Postgres).await;
+    let id = bench.start(run("a")).await;
+    let now = bench.clock.now();
+    let request = ClaimRequest {
+        worker: WorkerId::new("w"),
+        workflows: vec![of_version_one("scripted")],
+        limit: 1,
+        limits: Limits::default(),
+        now,
+        lease_until: now + Duration::from_secs(10),
+    };
+    let claim = bench.store.claim(&request).await.unwrap().pop().unwrap();
+    let mut other = sqlx::PgConnection::connect(&bench.place.url()).await.unwrap();
+    let mut writes = other.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM runs WHERE id = $1 FOR UPDATE").bind(id.0).execute(&mut *writes).await.unwrap();
+    clock.advance(Duration::from_secs(3));
+    let held = Held { run: id, epoch: claim.epoch };
+    let until = bench.clock.now() + Duration::from_secs(10);
+    assert_eq!(bench.store.renew(&[held], until).await.unwrap(), [Renewal::Busy(held)]);
+    writes.rollback().await.unwrap();
+    assert_eq!(bench.run(id).await.summary.lease_until, Some(request.lease_until));
+    assert_eq!(bench.store.renew(&[held], until).await.unwrap(), []);
+    assert_eq!(bench.run(id).await.summary.lease_until, Some(until));
 }

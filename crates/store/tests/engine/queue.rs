@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use seatrial_engine::{
     Claim, ClaimRequest, Limits, Missed, NewRun, OnConflict, Retention, RunState, Tick, Transition, WorkerId,
+    WorkflowVersions,
 };
 use seatrial_store::views::{PageRequest, RunFilter};
 use serde_json::json;
 
 use crate::place::On;
-use crate::support::{Bench, entry, played, run};
+use crate::support::{Bench, entry, of_version_one, played, run};
 
 on_each_store!(
     limits_of_a_workflow_and_of_a_group_hold_over_all_workers,
@@ -17,6 +18,7 @@ on_each_store!(
     higher_priority_goes_first,
     a_schedule_starts_one_run_a_tick_whoever_asks,
     missed_ticks_follow_the_policy,
+    a_tick_whose_key_is_taken_is_skipped,
     finished_runs_are_pruned_by_age_and_number,
     a_parent_is_kept_while_its_child_lives,
     many_workers_claim_each_run_once,
@@ -26,7 +28,7 @@ async fn claim(bench: &Bench, limit: usize, limits: &Limits) -> Vec<Claim> {
     let now = bench.clock.now();
     let request = ClaimRequest {
         worker: WorkerId::new("w"),
-        workflows: vec!["scripted".to_owned(), "played".to_owned()],
+        workflows: vec![of_version_one("scripted"), WorkflowVersions { name: "played".to_owned(), versions: 1..=2 }],
         limit,
         limits: limits.clone(),
         now,
@@ -120,6 +122,24 @@ async fn missed_ticks_follow_the_policy(on: On) {
         bench.store.tick(&hourly, bench.clock.now()).await.unwrap();
         assert_eq!(ticks(&bench).await - before, expected, "{missed:?}");
     }
+}
+
+async fn a_tick_whose_key_is_taken_is_skipped(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    let all = Tick { run: run("tick").key("k", OnConflict::Reject), ..every_minute(Missed::RunAll { at_most: 3 }) };
+    bench.store.tick(&all, bench.clock.now()).await.unwrap();
+    assert_eq!(ticks(&bench).await, 1);
+    clock.advance(Duration::from_secs(180));
+    // The first run has the key: three ticks are skipped, and not looked at again.
+    bench.store.tick(&all, bench.clock.now()).await.unwrap();
+    for claim in claim(&bench, 1, &Limits::default()).await {
+        bench.store.record(entry(&claim, &bench, Some(Transition::Succeeded(json!(null))))).await.unwrap();
+    }
+    bench.store.tick(&all, bench.clock.now()).await.unwrap();
+    assert_eq!(ticks(&bench).await, 1);
+    clock.advance(Duration::from_secs(60));
+    bench.store.tick(&all, bench.clock.now()).await.unwrap();
+    assert_eq!(ticks(&bench).await, 2);
 }
 
 async fn finished_runs_are_pruned_by_age_and_number(on: On) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use seatrial_engine::{
     Backoff, Claim, Clock, Context, Entry, Failure, Journal, ManualClock, NewRun, Registry, RunDetail, RunId, RunState,
-    SystemClock, Transition, Worker, WorkerConfig, Workflow,
+    SystemClock, Transition, Worker, WorkerConfig, Workflow, WorkflowVersions,
 };
 use seatrial_store::Store;
 use serde_json::Value;
@@ -302,6 +302,11 @@ impl Workflow for PlayedChild {
 
 pub fn played(input: &str) -> NewRun {
     NewRun::of::<Played>(&input.to_owned()).unwrap()
+}
+
+/// What a worker continues that knows the first version of a workflow.
+pub fn of_version_one(workflow: &str) -> WorkflowVersions {
+    WorkflowVersions { name: workflow.to_owned(), versions: 1..=1 }
 }
 
 /// A write of a claimed run that records no step.

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{
-    Bell, Claim, ClaimRequest, Entry, Fork, Held, Journal, JournalError, NewRun, NewSignal, Renewal, Retention,
-    RunDetail, RunId, Started, StepKey, Tick,
+    Bell, Claim, ClaimRequest, Entry, Fork, Held, Incarnations, Journal, JournalError, NewRun, NewSignal, Renewal,
+    Retention, RunDetail, RunId, Started, StepKey, Tick, WorkflowVersions,
 };
-use uuid::Uuid;
 
 /// What is about to be asked.
 #[derive(Clone, Copy)]
@@ -53,7 +52,11 @@ impl Journal for Tapped {
         self.journal.claim(request).await
     }
 
-    async fn next_due(&self, workflows: &[String], now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, JournalError> {
+    async fn next_due(
+        &self,
+        workflows: &[WorkflowVersions],
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, JournalError> {
         (self.tap)(Call::Read).await?;
         self.journal.next_due(workflows, now).await
     }
@@ -68,9 +71,9 @@ impl Journal for Tapped {
         self.journal.renew(held, until).await
     }
 
-    async fn end_leases(&self, worker: &str, except: Option<Uuid>, now: DateTime<Utc>) -> Result<u64, JournalError> {
+    async fn end_leases(&self, worker: &str, of: Incarnations, now: DateTime<Utc>) -> Result<u64, JournalError> {
         (self.tap)(Call::Other).await?;
-        self.journal.end_leases(worker, except, now).await
+        self.journal.end_leases(worker, of, now).await
     }
 
     async fn cancel(&self, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), JournalError> {

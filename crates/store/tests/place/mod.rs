@@ -66,6 +66,21 @@ impl Place {
         }
     }
 
+    /// What only somebody with the database in their hands can do.
+    #[allow(dead_code, reason = "not every test target does")]
+    pub async fn execute(&self, statement: &'static str) {
+        match self {
+            Self::Folder(_) => {
+                let mut connection = sqlx::SqliteConnection::connect(&self.url()).await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+            }
+            Self::Server(url) => {
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Store {
         open_at(&self.url(), clock).await
     }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{
-    Bell, Claim, ClaimRequest, Entry, Epoch, Fork, Held, Journal, JournalError, NewRun, NewSignal, Renewal, Retention,
-    RunDetail, RunId, RunState, Started, StepKey, Tick,
+    Bell, Claim, ClaimRequest, Entry, Epoch, Fork, Held, Incarnations, Journal, JournalError, NewRun, NewSignal,
+    Renewal, Retention, RunDetail, RunId, RunState, Started, StepKey, Tick, WorkflowVersions,
 };
 use seatrial_store::Store;
 use seatrial_store::views::{PageRequest, RunFilter};
-use uuid::Uuid;
 
 use crate::crash;
 use crate::place::On;
@@ -90,7 +89,11 @@ impl Journal for Broken {
         Ok(claims)
     }
 
-    async fn next_due(&self, workflows: &[String], now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, JournalError> {
+    async fn next_due(
+        &self,
+        workflows: &[WorkflowVersions],
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, JournalError> {
         self.journal.next_due(workflows, now).await
     }
 
@@ -112,8 +115,8 @@ impl Journal for Broken {
         self.journal.renew(held, until).await
     }
 
-    async fn end_leases(&self, worker: &str, except: Option<Uuid>, now: DateTime<Utc>) -> Result<u64, JournalError> {
-        self.journal.end_leases(worker, except, now).await
+    async fn end_leases(&self, worker: &str, of: Incarnations, now: DateTime<Utc>) -> Result<u64, JournalError> {
+        self.journal.end_leases(worker, of, now).await
     }
 
     async fn cancel(&self, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), JournalError> {
@@ -202,7 +205,7 @@ fn the_simulation_finds_each_fault() {
         (Fault::ForgetsAttempts, "shows"),
         (Fault::ForgetsEntries, "record"),
         (Fault::IgnoresKeys, "claim: the store answered Ok"),
-        (Fault::LosesSignals, "signal: the store answered Ok"),
+        (Fault::LosesSignals, "the store answered Ok"),
     ] {
         let found = found(simulation::simulate(On::Sqlite, 0..60, fault));
         assert!(found.contains(operation), "{fault:?}: {found}");

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{
-    AttemptOutcome, Bell, Claim, ClaimRequest, Clock, Entry, Epoch, Fork, Held, Journal, JournalError, NewRun,
-    NewSignal, Renewal, Retention, RunDetail, RunId, Started, StepKey, Tick,
+    AttemptOutcome, Bell, Claim, ClaimRequest, Clock, Entry, Epoch, Fork, Held, Incarnations, Journal, JournalError,
+    NewRun, NewSignal, Renewal, Retention, RunDetail, RunId, Started, StepKey, Tick, WorkflowVersions,
 };
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::stage::Traffic;
 
@@ -180,22 +179,31 @@ impl Journal for Seen {
             .await
     }
 
-    async fn next_due(&self, workflows: &[String], now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, JournalError> {
+    async fn next_due(
+        &self,
+        workflows: &[WorkflowVersions],
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, JournalError> {
         self.process.read(self.journal.next_due(workflows, now)).await
     }
 
+    /// A write that is on its way when the process is paused arrives when it goes on, although
+    /// nobody waits for the answer any more.
     async fn record(&self, entry: Entry) -> Result<(), JournalError> {
-        self.process
-            .write(self.journal.record(entry.clone()), |(), after_pause| self.process.note_written(&entry, after_pause))
-            .await
+        let (process, journal) = (self.process.clone(), self.journal.clone());
+        let sent = tokio::spawn(async move {
+            let noted = entry.clone();
+            process.write(journal.record(entry), |(), after_pause| process.note_written(&noted, after_pause)).await
+        });
+        sent.await.unwrap_or_else(|e| Err(JournalError::Unavailable(e.to_string())))
     }
 
     async fn renew(&self, held: &[Held], until: DateTime<Utc>) -> Result<Vec<Renewal>, JournalError> {
         self.process.write(self.journal.renew(held, until), |_, _| ()).await
     }
 
-    async fn end_leases(&self, worker: &str, except: Option<Uuid>, now: DateTime<Utc>) -> Result<u64, JournalError> {
-        self.process.write(self.journal.end_leases(worker, except, now), |_, _| ()).await
+    async fn end_leases(&self, worker: &str, of: Incarnations, now: DateTime<Utc>) -> Result<u64, JournalError> {
+        self.process.write(self.journal.end_leases(worker, of, now), |_, _| ()).await
     }
 
     async fn cancel(&self, run: RunId, reason: &str, now: DateTime<Utc>) -> Result<(), JournalError> {

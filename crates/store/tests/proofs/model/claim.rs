@@ -1,8 +1,10 @@
 //! Who is given which runs, in what order, and until when.
 
 use chrono::{DateTime, Utc};
-use seatrial_engine::{ClaimRequest, FinishedAttempt, Held, Renewal, RunId, RunState};
-use uuid::Uuid;
+use seatrial_engine::{
+    ClaimRequest, FinishedAttempt, Held, Incarnations, ORPHANED_AFTER, Renewal, RunId, RunState, WorkerId,
+    WorkflowVersions,
+};
 
 use super::{Model, ModelRun};
 
@@ -23,15 +25,12 @@ impl Model {
     /// Parked ones whose time has come, running ones whose lease is over, queued ones of whose key
     /// nothing has begun and nothing comes before them.
     fn candidates(&self, request: &ClaimRequest) -> Vec<RunId> {
-        let is_asked_for = |run: &&ModelRun| request.workflows.contains(&run.new.workflow);
-        let is_past = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= request.now);
-        let mut due: Vec<_> = self.runs.iter().filter(is_asked_for).collect();
-        due.retain(|run| run.state == RunState::Waiting && is_past(run.wake_at));
+        let is_due = |run: &ModelRun| may_be_taken(run, &request.workflows, request.now);
+        let mut due: Vec<_> = self.runs.iter().filter(|run| run.state == RunState::Waiting && is_due(run)).collect();
         due.sort_by_key(|run| run.wake_at);
-        let mut expired: Vec<_> = self.runs.iter().filter(is_asked_for).collect();
-        expired.retain(|run| run.state == RunState::Running && is_past(run.lease_until));
+        let expired = self.runs.iter().filter(|run| run.state == RunState::Running && is_due(run));
         let begun = due.into_iter().chain(expired).map(|run| run.new.id);
-        let queued = self.queue(|run| request.workflows.contains(&run.new.workflow) && self.key_is_free(run));
+        let queued = self.queue(|run| is_due(run) && self.key_is_free(run));
         begun.chain(queued).collect()
     }
 
@@ -60,14 +59,11 @@ impl Model {
         of_workflow < request.limits.workflow(&new.workflow) && of_group < request.limits.group(new.group.as_deref())
     }
 
-    pub fn next_due(&self, workflows: &[String], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let due =
-            self.runs.iter().filter(|run| workflows.contains(&run.new.workflow)).filter_map(|run| match run.state {
-                RunState::Waiting => run.wake_at,
-                RunState::Running => run.lease_until,
-                RunState::Queued => Some(now),
-                _ => None,
-            });
+    pub fn next_due(&self, workflows: &[WorkflowVersions], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let due = self.runs.iter().filter_map(|run| {
+            let since = run.can_be_taken_since().map(|at| if run.state == RunState::Queued { now } else { at })?;
+            if is_continued(run, workflows) { Some(since) } else { may_be_taken(run, workflows, now).then_some(now) }
+        });
         due.min().map(|at| at.max(now))
     }
 
@@ -86,12 +82,15 @@ impl Model {
         renewals
     }
 
-    pub fn end_leases(&mut self, worker: &str, except: Option<Uuid>, now: DateTime<Utc>) -> u64 {
+    pub fn end_leases(&mut self, worker: &str, of: Incarnations, now: DateTime<Utc>) -> u64 {
         let mut ended = 0;
         for run in &mut self.runs {
             let is_held = run.state == RunState::Running && run.lease_until.is_some_and(|until| until > now);
-            let is_of = |id: &seatrial_engine::WorkerId| id.name == worker && Some(id.incarnation) != except;
-            if is_held && run.worker.as_ref().is_some_and(is_of) {
+            let is_meant = |id: &WorkerId| match of {
+                Incarnations::Only(incarnation) => id.incarnation == incarnation,
+                Incarnations::AllBut(incarnation) => id.incarnation != incarnation,
+            };
+            if is_held && run.worker.as_ref().is_some_and(|id| id.name == worker && is_meant(id)) {
                 run.lease_until = Some(now);
                 ended += 1;
             }
@@ -100,7 +99,31 @@ impl Model {
     }
 }
 
+fn is_continued(run: &ModelRun, workflows: &[WorkflowVersions]) -> bool {
+    workflows.iter().any(|known| known.continues(&run.new.workflow, run.new.version))
+}
+
+/// One that the asker does not continue is left to others for a while.
+fn may_be_taken(run: &ModelRun, workflows: &[WorkflowVersions], now: DateTime<Utc>) -> bool {
+    let is_known = workflows.iter().any(|known| known.name == run.new.workflow);
+    let Some(since) = run.can_be_taken_since().filter(|_| is_known) else { return false };
+    if is_continued(run, workflows) {
+        run.state == RunState::Queued || since <= now
+    } else {
+        since <= now - ORPHANED_AFTER
+    }
+}
+
 impl ModelRun {
+    fn can_be_taken_since(&self) -> Option<DateTime<Utc>> {
+        match self.state {
+            RunState::Waiting => self.wake_at,
+            RunState::Running => self.lease_until,
+            RunState::Queued => Some(self.created_at),
+            RunState::Succeeded | RunState::Failed | RunState::Cancelled => None,
+        }
+    }
+
     fn is_taken(&mut self, request: &ClaimRequest) {
         self.state = RunState::Running;
         self.epoch += 1;

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use seatrial_engine::history::{ChildEnd, KeptAttempt};
 use seatrial_engine::{AttemptOutcome, FinishedAttempt, Fork, NewRun, Retention, RunId, RunState, StepKey};
 
+use serde_json::Value;
+
 use super::{Model, ModelRun, Refusal};
 
 impl Model {
@@ -62,10 +64,15 @@ impl Model {
         if key.is_some_and(|key| self.runs[at + 1..].iter().any(|newer| newer.has_key(&key))) {
             return Err(Refusal::Illegal);
         }
+        let lost = self.lost_children(id);
         let run = &mut self.runs[at];
         let position = match from {
             Some(step) => Some(run.position_of(step)?),
-            None => run.attempts.iter().filter(|kept| ended_badly(kept)).map(|kept| kept.attempt.position).min(),
+            None => {
+                let failed =
+                    run.attempts.iter().filter(|kept| ended_badly(kept)).map(|kept| kept.attempt.position).min();
+                failed.or_else(|| run.starts_of(&lost).iter().map(|at| run.attempts[*at].attempt.position).max())
+            }
         };
         if run.is_open() || (run.state == RunState::Succeeded && from.is_none()) {
             return Err(Refusal::Illegal);
@@ -73,6 +80,7 @@ impl Model {
         for kept in &mut run.attempts {
             kept.discarded |= position.is_some_and(|position| kept.attempt.position >= position);
         }
+        run.discard_starts(&lost);
         run.state = RunState::Queued;
         (run.output, run.failure, run.cancel_reason, run.finished_at) = (None, None, None, None);
         Ok(())
@@ -95,8 +103,25 @@ impl Model {
             };
             model.insert(new, Some(id), now);
             let is_before = |kept: &&KeptAttempt| kept.attempt.position < position && !kept.discarded;
-            model.find_mut(fork.id)?.attempts = old.attempts.iter().filter(is_before).cloned().collect();
+            let lost = model.lost_children(id);
+            let waited_for = model.ids(|child| child.new.parent == Some(id) && child.is_open());
+            let new = model.find_mut(fork.id)?;
+            new.attempts = old.attempts.iter().filter(is_before).cloned().collect();
+            new.signals = old.signals;
+            new.discard_starts(&lost);
+            if !new.starts_of(&waited_for).is_empty() {
+                return Err(Refusal::Illegal);
+            }
             Ok((fork.id, true))
+        })
+    }
+
+    /// The children that did not succeed, or will not.
+    fn lost_children(&self, id: RunId) -> Vec<RunId> {
+        self.ids(|child| {
+            let is_stopping = child.is_open() && child.cancel_reason.is_some();
+            let has_failed = matches!(child.state, RunState::Failed | RunState::Cancelled);
+            child.new.parent == Some(id) && (has_failed || is_stopping)
         })
     }
 
@@ -134,6 +159,23 @@ impl ModelRun {
     fn position_of(&self, step: &StepKey) -> Result<u32, Refusal> {
         let of_step = self.attempts.iter().filter(|kept| kept.attempt.key == *step);
         of_step.map(|kept| kept.attempt.position).max().ok_or(Refusal::Illegal)
+    }
+
+    /// The attempts that started these children and count.
+    fn starts_of(&self, children: &[RunId]) -> Vec<usize> {
+        let started = |kept: &KeptAttempt| {
+            let output = kept.attempt.output.as_ref().and_then(Value::as_str);
+            !kept.discarded && children.iter().any(|child| output == Some(child.to_string().as_str()))
+        };
+        self.attempts.iter().enumerate().filter(|(_, kept)| started(kept)).map(|(at, _)| at).collect()
+    }
+
+    /// Who still has to wait for one of these children starts another instead. No run of the
+    /// simulation has recorded such a wait.
+    fn discard_starts(&mut self, children: &[RunId]) {
+        for at in self.starts_of(children) {
+            self.attempts[at].discarded = true;
+        }
     }
 
     /// One that is there already is not written again.

@@ -129,15 +129,15 @@ impl Model {
     }
 
     fn start_one(&mut self, run: &NewRun, now: DateTime<Utc>) -> Result<(RunId, bool), Refusal> {
+        if run.parent == Some(run.id) {
+            return Err(Refusal::Illegal);
+        }
         let known = self.runs.iter().find(|known| match &run.deduplication {
             Some(id) => known.new.workflow == run.workflow && known.new.deduplication.as_ref() == Some(id),
             None => known.new.id == run.id,
         });
         if let Some(known) = known {
-            // Only the deduplication id, or what makes a run concern others, is looked up first.
-            let is_plain =
-                run.key.is_none() && run.deduplication.is_none() && run.group.is_none() && run.parent.is_none();
-            return Ok((known.new.id, is_plain));
+            return Ok((known.new.id, false));
         }
         self.make_room(run.key.as_deref(), run.on_conflict, run.id, now)?;
         self.insert(run.clone(), None, now);
@@ -187,25 +187,31 @@ impl Model {
         if !run.is_open() {
             return Err(Refusal::Illegal);
         }
-        let is_known = |known: &NewSignal| known.deduplication.is_some() && known.deduplication == signal.deduplication;
-        if run.signals.iter().any(is_known) {
-            return Ok(());
-        }
-        run.signals.push(signal.clone());
-        if run.state == RunState::Waiting && run.awaits_signal {
-            run.wake_at = Some(now);
-        }
+        run.hears(signal, now);
         Ok(())
     }
 
-    /// A parent that has not ended is told how its child has.
+    /// A parent is told how its child has ended, also when it has ended itself.
     fn tell_parent(&mut self, child: RunId, end: &ChildEnd, now: DateTime<Utc>) -> Result<(), Refusal> {
         let parent = self.find_mut(child)?.new.parent;
-        let Some(parent) = parent.filter(|parent| self.find(*parent).is_some_and(ModelRun::is_open)) else {
-            return Ok(());
-        };
-        let name = child_signal(child);
-        let payload = serde_json::to_value(end).unwrap();
-        self.signal(parent, &NewSignal { deduplication: Some(name.clone()), name, payload }, now)
+        if let Some(parent) = parent.and_then(|parent| self.find_mut(parent).ok()) {
+            let name = child_signal(child);
+            let payload = serde_json::to_value(end).unwrap();
+            parent.hears(&NewSignal { deduplication: Some(name.clone()), name, payload }, now);
+        }
+        Ok(())
+    }
+}
+
+impl ModelRun {
+    fn hears(&mut self, signal: &NewSignal, now: DateTime<Utc>) {
+        let is_known = |known: &NewSignal| known.deduplication.is_some() && known.deduplication == signal.deduplication;
+        if self.signals.iter().any(is_known) {
+            return;
+        }
+        self.signals.push(signal.clone());
+        if self.state == RunState::Waiting && self.awaits_signal {
+            self.wake_at = Some(now);
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use seatrial_engine::{
-    ClaimRequest, Clock as _, Fork, Held, Limits, NewRun, NewSignal, OnConflict, Retention, RunId, StepKey,
+    ClaimRequest, Clock as _, Fork, Held, Incarnations, Limits, NewRun, NewSignal, OnConflict, Retention, RunId,
+    StepKey, WorkflowVersions,
 };
 use serde_json::json;
 
@@ -29,7 +30,10 @@ impl Simulation {
 
     pub(super) fn new_run(&mut self) -> NewRun {
         let workflow = WORKFLOWS[self.rng.random_range(0..2)];
-        let mut run = NewRun { id: self.new_id(), ..NewRun::named(workflow, 1, json!(self.rng.random_range(0..100))) };
+        let mut run = NewRun {
+            id: self.new_id(),
+            ..NewRun::named(workflow, self.rng.random_range(1..3), json!(self.rng.random_range(0..100)))
+        };
         if self.rng.random_bool(0.5) {
             let on_conflict = match self.rng.random_range(0..5) {
                 0..2 => OnConflict::Queue,
@@ -62,10 +66,14 @@ impl Simulation {
         if self.rng.random_bool(0.25) {
             limits.of_each_group = Some(self.rng.random_range(1..3));
         }
+        if self.rng.random_bool(0.15) {
+            limits.of_group.insert("g0".to_owned(), self.rng.random_range(0..3));
+        }
         let known = if self.rng.random_bool(0.8) { &WORKFLOWS[..] } else { &WORKFLOWS[1..] };
+        let workflows = self.continues(known);
         let request = ClaimRequest {
             worker: self.workers[self.rng.random_range(0..3)].clone(),
-            workflows: known.iter().map(|name| (*name).to_owned()).collect(),
+            workflows,
             limit: self.rng.random_range(1..4),
             limits,
             now,
@@ -84,6 +92,16 @@ impl Simulation {
         }
         self.claims.extend(claims);
         Ok(())
+    }
+
+    /// What a program continues: both versions, or one of them.
+    fn continues(&mut self, workflows: &[&str]) -> Vec<WorkflowVersions> {
+        let versions = [1..=2, 1..=2, 1..=1, 2..=2];
+        let draw = |name: &&str| WorkflowVersions {
+            name: (*name).to_owned(),
+            versions: versions[self.rng.random_range(0..versions.len())].clone(),
+        };
+        workflows.iter().map(draw).collect()
     }
 
     pub(super) async fn cancels(&mut self) -> Result<(), String> {
@@ -172,11 +190,16 @@ impl Simulation {
     pub(super) async fn restarts(&mut self) -> Result<(), String> {
         let (which, now) = (self.rng.random_range(0..3), self.now());
         let name = self.workers[which].name.clone();
-        self.workers[which] = worker(&name, &mut self.rng);
-        let except = self.rng.random_bool(0.7).then_some(self.workers[which].incarnation);
-        let answer = self.journal.end_leases(&name, except, now).await.map_err(Into::into);
-        self.note(format!("end_leases {name}"), &answer);
-        same("end_leases", answer, Ok(self.model.end_leases(&name, except, now)))
+        let new = worker(&name, &mut self.rng);
+        let left = std::mem::replace(&mut self.workers[which], new);
+        let of = if self.rng.random_bool(0.7) {
+            Incarnations::AllBut(self.workers[which].incarnation)
+        } else {
+            Incarnations::Only(left.incarnation)
+        };
+        let answer = self.journal.end_leases(&name, of, now).await.map_err(Into::into);
+        self.note(format!("end_leases {name} {of:?}"), &answer);
+        same("end_leases", answer, Ok(self.model.end_leases(&name, of, now)))
     }
 
     pub(super) async fn prunes(&mut self) -> Result<(), String> {
@@ -191,8 +214,8 @@ impl Simulation {
     /// What only asks.
     pub(super) async fn asks(&mut self) -> Result<(), String> {
         let (run, now) = (self.any_run(), self.now());
-        let workflows: Vec<_> =
-            WORKFLOWS[self.rng.random_range(0..2)..].iter().map(|name| (*name).to_owned()).collect();
+        let known = self.rng.random_range(0..2);
+        let workflows = self.continues(&WORKFLOWS[known..]);
         let due = self.journal.next_due(&workflows, now).await.map_err(Into::into);
         same("next_due", due, Ok(self.model.next_due(&workflows, now)))?;
         let position = self.journal.position(run).await.map_err(Into::into);

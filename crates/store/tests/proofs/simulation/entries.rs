@@ -57,8 +57,11 @@ impl Simulation {
             self.new_step(&mut entry, at);
         }
         if self.rng.random_bool(0.1) {
-            let child = self.new_run();
-            entry.children.push(seatrial_engine::NewRun { parent: Some(claim.id), ..child });
+            let child = seatrial_engine::NewRun { parent: Some(claim.id), ..self.new_run() };
+            if self.rng.random_bool(0.7) {
+                entry.finished.push(self.starts_child(&child, at));
+            }
+            entry.children.push(child);
         }
         entry.transition = self.transition(claim.id, at);
         if !matches!(entry.transition, None | Some(Transition::Park { .. })) {
@@ -92,6 +95,15 @@ impl Simulation {
         } else {
             entry.open.push(open);
         }
+    }
+
+    /// The step that starts a child: its result is the child's id.
+    fn starts_child(&mut self, child: &seatrial_engine::NewRun, at: DateTime<Utc>) -> FinishedAttempt {
+        let key = StepKey { scope: String::new(), name: format!("c{}", self.done.len()), occurrence: 0 };
+        let position = self.rng.random_range(0..5);
+        let open = OpenStep { key, position, attempt: 1, started_at: at, wait: None };
+        let start = FinishedAttempt::interrupted(open, at);
+        FinishedAttempt { outcome: AttemptOutcome::Succeeded, output: Some(json!(child.id)), ..start }
     }
 
     fn finished(&mut self, open: OpenStep, at: DateTime<Utc>) -> FinishedAttempt {
