@@ -27,6 +27,7 @@ mod standing;
 mod targets;
 mod teardown;
 mod verdict;
+mod volumes;
 mod workloads;
 
 pub use cluster::KubeCluster;

@@ -17,8 +17,10 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, LimitRange, Namespace as KubeNamespace, Pod, ResourceQuota, Secret, ServiceAccount,
+    ConfigMap, LimitRange, Namespace as KubeNamespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret,
+    ServiceAccount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -241,16 +243,33 @@ impl World {
         assert!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// One that gives pods without a node a moment only.
+    async fn hasty(&self) -> KubeCluster {
+        let unschedulable_limit = Duration::from_secs(2);
+        let kubeconfig = Some(self.folder.path().join("seatrial.yaml"));
+        KubeCluster::connect(ClusterConfig { kubeconfig, unschedulable_limit, ..ClusterConfig::default() })
+            .await
+            .unwrap()
+    }
+
     async fn rollout(&self, namespace: &Namespace) -> Result<Vec<(String, String)>, Error> {
+        Self::rollout_on(&self.cluster, namespace).await
+    }
+
+    async fn rollout_on(cluster: &KubeCluster, namespace: &Namespace) -> Result<Vec<(String, String)>, Error> {
         let (sink, said) = sink();
-        let outcome = tokio::time::timeout(LIMIT, self.cluster.await_rollout(namespace, sink))
+        let outcome = tokio::time::timeout(LIMIT, cluster.await_rollout(namespace, sink))
             .await
             .unwrap_or_else(|_| panic!("no verdict within {LIMIT:?}; progress: {:?}", said.lock().unwrap()));
         outcome.map(|rollout| rollout.workloads)
     }
 
     async fn broken(&self, namespace: &Namespace) -> Diagnosis {
-        let error = self.rollout(namespace).await.unwrap_err();
+        Self::broken_on(&self.cluster, namespace).await
+    }
+
+    async fn broken_on(cluster: &KubeCluster, namespace: &Namespace) -> Diagnosis {
+        let error = Self::rollout_on(cluster, namespace).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         *error.diagnosis.unwrap_or_else(|| panic!("not diagnosed: {}", error.message))
     }
@@ -832,6 +851,83 @@ async fn failures_are_named_and_forgotten_once_mended() {
 }
 
 #[tokio::test]
+async fn what_a_chart_refers_to_and_is_not_there_is_named() {
+    let Some(world) = world().await else { return };
+    let namespace = world.place("refers", Quota::default()).await;
+    let sets: Api<StatefulSet> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let jobs: Api<Job> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let post = PostParams::default();
+    let with_volume = |name: &str, volume: serde_json::Value| {
+        let mounts = json!({ "volumeMounts": [{ "name": volume["name"], "mountPath": "/volume" }] });
+        let mut set = serde_json::to_value(stateful_set(name, 1, mounts)).unwrap();
+        set["spec"]["template"]["spec"]["volumes"] = json!([volume]);
+        serde_json::from_value(set).unwrap()
+    };
+    let gone = async |name: &str| {
+        let pods: Api<Pod> = Api::namespaced(world.admin.clone(), namespace.as_str());
+        sets.delete(name, &DeleteParams::default()).await.unwrap();
+        let of = ListParams::default().labels(&format!("app={name}"));
+        eventually("its pods are gone", async || pods.list(&of).await.unwrap().items.is_empty()).await;
+    };
+
+    let from =
+        json!({ "env": [{ "name": "KEY", "valueFrom": { "secretKeyRef": { "name": "payment", "key": "key" } } }] });
+    sets.create(&post, &stateful_set("config", 1, from)).await.unwrap();
+    let config = world.broken(&namespace).await;
+    assert_eq!(
+        (config.reason, config.culprit.as_str()),
+        (Reason::ContainerConfig, r#"container "config" of pod "config-0""#),
+        "{config:?}"
+    );
+    assert!(config.summary.contains(r#"secret "payment" not found"#), "{config:?}");
+    gone("config").await;
+
+    let volume = json!({ "name": "rates", "configMap": { "name": "exchange-rates" } });
+    sets.create(&post, &with_volume("mount", volume)).await.unwrap();
+    let mount = world.broken(&namespace).await;
+    assert_eq!((mount.reason, mount.culprit.as_str()), (Reason::ContainerConfig, r#"pod "mount-0""#), "{mount:?}");
+    assert!(mount.summary.contains(r#"configmap "exchange-rates" not found"#), "{mount:?}");
+    gone("mount").await;
+
+    // The first is sure within seconds of the control plane's word, the second has the limit.
+    let hasty = world.hasty().await;
+    for (class, said) in [("fast", r#"storage class "fast""#), ("", "no storage class")] {
+        let name = format!("data-{}", if class.is_empty() { "none" } else { class });
+        let claim = serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": { "requests": { "storage": "1Gi" } } },
+        }))
+        .unwrap();
+        claims.create(&post, &claim).await.unwrap();
+        let volume = json!({ "name": "data", "persistentVolumeClaim": { "claimName": name } });
+        sets.create(&post, &with_volume("db", volume)).await.unwrap();
+        let cluster = if class.is_empty() { &hasty } else { &world.cluster };
+        let stuck = World::broken_on(cluster, &namespace).await;
+        let culprit = format!("PersistentVolumeClaim {name:?}");
+        assert_eq!((stuck.reason, stuck.culprit), (Reason::Unschedulable, culprit), "{}", stuck.summary);
+        assert!(stuck.summary.contains(said) && stuck.summary.contains(r#"pod "db-0""#), "{}", stuck.summary);
+        gone("db").await;
+    }
+    let volume = json!({ "name": "data", "persistentVolumeClaim": { "claimName": "data-lost" } });
+    sets.create(&post, &with_volume("db", volume)).await.unwrap();
+    let missing = world.broken(&namespace).await;
+    assert!(missing.summary.contains(r#""data-lost", which does not exist"#), "{missing:?}");
+    gone("db").await;
+
+    let crash = json!({ "env": [{ "name": "CRASH", "value": "true" }] });
+    let template = pod_template("migrate", crash);
+    let mut job = json!({ "metadata": { "name": "migrate" }, "spec": { "backoffLimit": 0, "template": template } });
+    job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+    jobs.create(&post, &serde_json::from_value(job).unwrap()).await.unwrap();
+    let failed = world.broken(&namespace).await;
+    assert_eq!((failed.reason, failed.culprit.as_str()), (Reason::JobFailed, r#"Job "migrate""#), "{failed:?}");
+    assert!(failed.evidence.iter().any(|evidence| evidence.text.contains("shop-db:5432")), "{failed:?}");
+    world.remove(&namespace).await;
+}
+
+#[tokio::test]
 async fn limits_are_named() {
     let Some(world) = world().await else { return };
     let quota = Quota { cpu: "900".into(), memory: "64Gi".into(), pods: 2 };
@@ -842,11 +938,9 @@ async fn limits_are_named() {
     assert!(full.summary.contains("limited: pods=2"), "{full:?}");
 
     world.release(&namespace, &["resources.requests.cpu=400", "resources.limits.cpu=400"]).await;
-    eventually("the pod is told of as unschedulable", async || {
-        let found = world.cluster.diagnose(&namespace).await.unwrap();
-        found.is_some_and(|found| found.reason == Reason::Unschedulable && found.summary.contains("Insufficient cpu"))
-    })
-    .await;
+    let stuck = World::broken_on(&world.hasty().await, &namespace).await;
+    assert_eq!(stuck.reason, Reason::Unschedulable, "{stuck:?}");
+    assert!(stuck.summary.contains("Insufficient cpu"), "{stuck:?}");
 
     // A chart that wants more than Pod Security allows; made by hand, the sample's is well behaved.
     let loose = json!({
@@ -857,7 +951,7 @@ async fn limits_are_named() {
         } },
     });
     world.release(&namespace, &["replicas=0"]).await;
-    let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let sets: Api<StatefulSet> = Api::namespaced(world.admin.clone(), namespace.as_str());
     sets.create(&PostParams::default(), &serde_json::from_value(loose).unwrap()).await.unwrap();
     let refused = world.broken(&namespace).await;
     assert_eq!(

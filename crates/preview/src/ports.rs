@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::comment::CommentState;
 use crate::environment::{Environment, Receipt, ServiceTarget, Standing};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
 use crate::life::{Approval, Capacity, Place};
@@ -177,17 +177,18 @@ pub struct LogQuery {
 /// Helm.
 #[async_trait]
 pub trait Releases: Send + Sync + 'static {
-    /// Pins what may change under the same name: an OCI chart by its digest. `NotFound` when there
-    /// is no such chart or version.
-    async fn resolve(&self, chart: &ChartSource) -> Result<ChartSource> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Pins what may change under the same name: charts of registries and chart repositories by
+    /// their digest. The others are pinned by the commit, or by the program, and come back as they
+    /// are. `NotFound`, with the newest versions, when there is no such chart or version;
+    /// `Forbidden`, with what to do, when it may not be read.
+    async fn resolve(&self, chart: &ChartSource) -> Result<ChartSource>;
 
     /// The version of the program; `Invalid`, with what to install, when it is missing or too old.
     async fn version(&self) -> Result<String>;
 
     /// `helm upgrade --install` under `access` (a kubeconfig). A release found `pending-*` is
-    /// recovered first. `source` is the repository at the head commit as `tar.gz`; needed when
+    /// recovered first. A remote chart that is pinned is installed as it was then, or not at all.
+    /// `source` is the repository at the head commit as `tar.gz`; needed when
     /// the chart or a values file comes from a path.
     async fn install(
         &self,
