@@ -81,8 +81,8 @@ impl GithubForge {
         Ok(())
     }
 
-    /// All pages of a list. `path` has a query already; `list` takes it out of a page. `Invalid`,
-    /// with the advice, when there is more than `most`.
+    /// All pages of a list, which `list` takes out of each. `Invalid`, with the advice, when there
+    /// is more than `most`.
     async fn list<T, P>(
         &self,
         on: On<'_>,
@@ -95,9 +95,10 @@ impl GithubForge {
         T: Send,
         P: DeserializeOwned + Send,
     {
+        let and = if path.contains('?') { '&' } else { '?' };
         let mut found = Vec::new();
         for page in 1.. {
-            let path = format!("{path}&per_page={PAGE}&page={page}");
+            let path = format!("{path}{and}per_page={PAGE}&page={page}");
             let page = list(self.client.send(&Call::get(on, doing, path)).await?.json::<P>(doing)?);
             let last = page.len() < PAGE;
             found.extend(page);
@@ -126,7 +127,7 @@ impl GithubForge {
         let doing = Doing { what: "list the App's installations", permission: "Metadata: read" };
         let advice = "limit the App to fewer accounts";
         let installations: Vec<Installation> =
-            self.list(On::Account, doing, "/app/installations?", |page| page, (MOST_REPOSITORIES, advice)).await?;
+            self.list(On::Account, doing, "/app/installations", |page| page, (MOST_REPOSITORIES, advice)).await?;
         let mut found = Vec::new();
         for installation in installations.iter().filter(|one| one.suspended_at.is_none()) {
             let what = format!("list the repositories of the App's installation {}", installation.id);
@@ -135,7 +136,7 @@ impl GithubForge {
                 .list(
                     On::Installation(installation.id),
                     doing,
-                    "/installation/repositories?",
+                    "/installation/repositories",
                     |page: Given| page.repositories,
                     (MOST_REPOSITORIES, "limit the App's installation to the repositories that are to have previews"),
                 )
@@ -150,7 +151,7 @@ impl GithubForge {
         let doing = Doing { what: "list the repositories of the token", permission: "Metadata: read" };
         let advice = "use a GitHub App, or a token that is limited to the repositories that are to have previews";
         let found: Vec<RepositoryJson> =
-            self.list(On::Account, doing, "/user/repos?", |page| page, (MOST_REPOSITORIES, advice)).await?;
+            self.list(On::Account, doing, "/user/repos", |page| page, (MOST_REPOSITORIES, advice)).await?;
         let ours = found.into_iter().filter(|repository| repository.permissions.push);
         Ok(ours.map(|repository| repository.full_name).collect())
     }
@@ -249,7 +250,7 @@ impl Forge for GithubForge {
     async fn list_changed_files(&self, at: &PullRequestRef) -> Result<Vec<String>> {
         let what = format!("list the files that {at} changes");
         let doing = Doing { what: &what, permission: "Pull requests: read" };
-        let path = format!("/repos/{}/pulls/{}/files?", at.repository, at.number);
+        let path = format!("/repos/{}/pulls/{}/files", at.repository, at.number);
         let most = (MOST_FILES, "filter by something else than paths");
         let changed: Vec<Changed> = self.list(On::Repository(&at.repository), doing, &path, |page| page, most).await?;
         Ok(changed.into_iter().flat_map(|file| [Some(file.filename), file.previous_filename]).flatten().collect())
@@ -265,7 +266,7 @@ impl Forge for GithubForge {
         let runs = self.list(on, doing, &path, |page: CheckRuns| page.check_runs, most).await;
         let what = format!("list the statuses of {repository} at {}", sha.short());
         let doing = Doing { what: &what, permission: "Commit statuses: read" };
-        let path = format!("/repos/{repository}/commits/{sha}/status?");
+        let path = format!("/repos/{repository}/commits/{sha}/status");
         match runs {
             Ok(runs) => {
                 let statuses = self.list(on, doing, &path, |page: Statuses| page.statuses, most).await?;

@@ -219,6 +219,43 @@ mod tests {
         assert!((0..1000).all(|_| limits.turn(US, true, now) == GO));
     }
 
+    /// Keeps the one gauge there is, by its labels.
+    #[derive(Default)]
+    struct Gauges(Mutex<HashMap<String, std::sync::Arc<std::sync::atomic::AtomicU64>>>);
+
+    impl metrics::Recorder for Gauges {
+        fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+        fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+        fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+        fn register_counter(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+            metrics::Counter::noop()
+        }
+        fn register_gauge(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+            let labels: Vec<&str> = key.labels().map(metrics::Label::value).collect();
+            let name = format!("{} {}", key.name(), labels.join(" "));
+            metrics::Gauge::from_arc(self.0.lock().unwrap().entry(name).or_default().clone())
+        }
+        fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+            metrics::Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn the_quota_left_is_a_metric_for_each_credential() {
+        let (limits, gauges, now) = (Limits::default(), Gauges::default(), Instant::now());
+        metrics::with_local_recorder(&gauges, || {
+            limits.note(US, &headers("4321", RESET, "core"), now);
+            limits.note(Holder::Installation(7), &headers("12", RESET, "core"), now);
+            limits.note(US, &headers("29", RESET, "search"), now);
+        });
+        let shown = |name: &str| {
+            let bits = gauges.0.lock().unwrap()[name].load(std::sync::atomic::Ordering::Relaxed);
+            f64::from_bits(bits)
+        };
+        assert_eq!(shown("github_quota_remaining account"), 4321.0);
+        assert_eq!(shown("github_quota_remaining installation 7"), 12.0);
+    }
+
     #[test]
     fn the_poorest_installation_is_shown() {
         let (limits, now) = (Limits::default(), Instant::now());

@@ -247,6 +247,10 @@ fn what_is_malformed_is_named() {
     assert!(invalid("pull_request", b"payload=%7B%7D").contains("application/json"));
     assert!(invalid("pull_request", b"{}").contains("action"));
     assert!(invalid("pull_request", br#"{"action":"opened"}"#).contains("pull_request"));
+    let nothing = br#"{"action":"completed","repository":{"full_name":"a/b"}}"#;
+    assert!(invalid("workflow_run", nothing).contains("workflow_run is missing"));
+    assert!(invalid("issue_comment", br#"{"action":"created"}"#).contains("issue"));
+    assert!(invalid("status", br#"{"sha":"../x"}"#).contains("not a full commit id"));
     let mut payload = fixture("opened");
     payload["pull_request"]["head"]["sha"] = json!("main; rm -rf /");
     assert!(invalid("pull_request", payload.to_string().as_bytes()).contains("not a full commit id"));
@@ -284,7 +288,7 @@ fn no_input_makes_it_panic() {
     }
 }
 
-/// Set `SEATRIAL_WEBHOOK_EXAMPLES` to an `index.json` of the npm package
+/// Set `SEATRIAL_WEBHOOK_EXAMPLES` to `api.github.com/index.json` of the npm package
 /// `@octokit/webhooks-examples`: real payloads of every event.
 #[test]
 fn real_payloads_are_understood() {

@@ -130,8 +130,9 @@ fn issue_comment(delivery: Delivery<'_>) -> Result<ForgeEvent> {
 fn ended(delivery: Delivery<'_>) -> Result<ForgeEvent> {
     #[derive(Deserialize)]
     struct Event {
-        #[serde(alias = "check_suite", alias = "workflow_run")]
-        check_run: Ended,
+        check_run: Option<Ended>,
+        check_suite: Option<Ended>,
+        workflow_run: Option<Ended>,
         repository: Repository,
     }
     #[derive(Deserialize)]
@@ -140,8 +141,11 @@ fn ended(delivery: Delivery<'_>) -> Result<ForgeEvent> {
     }
     match delivery.action()?.as_str() {
         "completed" => {
-            let Event { check_run, repository } = delivery.read()?;
-            Ok(arrived(repository, Some(check_run.head_sha), Awaited::Check))
+            let Event { check_run, check_suite, workflow_run, repository } = delivery.read()?;
+            let ended = check_run.or(check_suite).or(workflow_run).ok_or_else(|| {
+                Error::invalid(format!("the {0:?} event's body is not as expected: {0} is missing", delivery.event))
+            })?;
+            Ok(arrived(repository, Some(ended.head_sha), Awaited::Check))
         }
         action => delivery.nothing_for(action),
     }
