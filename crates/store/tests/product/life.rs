@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use seatrial_engine::{ClaimRequest, Limits, RunId, RunState, WorkerId};
+use seatrial_engine::{ClaimRequest, Limits, RunId, RunState, WorkerId, WorkflowVersions};
 use seatrial_preview::EnvironmentId;
 use seatrial_preview::environment::{EnvironmentState, Receipt};
 use seatrial_preview::life::{Capacity, Place};
@@ -35,7 +35,7 @@ async fn waits_for(store: &Store, at: &PullRequestRef, signal: &str) -> RunId {
     let now = store.find_run(run).await.unwrap().unwrap().summary.created_at;
     let request = ClaimRequest {
         worker: WorkerId::new("one"),
-        workflows: vec!["preview_up".to_owned()],
+        workflows: vec![WorkflowVersions { name: "preview_up".to_owned(), versions: 1..=1 }],
         limit: 1,
         limits: Limits::default(),
         now,
