@@ -52,3 +52,33 @@ async fn a_repository_that_is_not_set_up_is_not_bothered_about_pull_requests_of_
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renamed_repository_keeps_its_previews() -> Result<()> {
+    World::tell("renamed", async |world| {
+        let pull = world.open_pull("page", Change::page("page")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.wait_run(n, "preview_up").await?;
+        let (url, namespace) = (world.url(n), world.namespace(n));
+        let (_, old) = world.repository.split_once('/').unwrap_or_default();
+        let renamed = format!("{old}-new");
+        world.control.rename(&world.repository, &renamed).await?;
+        world.repository = format!("acme/{renamed}");
+        until("the new name", PATIENCE, async || {
+            let preview = world.rest.preview(&namespace).await?;
+            Ok((preview["repository"] == world.repository).then_some(()))
+        })
+        .await?;
+
+        let pushed = world.push(&pull, Change::page("pushed")).await?;
+        world.wait_ready(n, &pushed).await?;
+        let answer = world.open_url(&format!("{url}/version")).await?;
+        ensure!(answer.sha().as_deref() == Some(&*pushed), "{url} answers {answer:?}");
+        world.close(&pull).await?;
+        world.wait_receipt(n).await?;
+        ensure!(world.cluster.namespace(&namespace).await?.is_none(), "{namespace} is still there");
+        Ok(())
+    })
+    .await
+}

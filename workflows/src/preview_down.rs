@@ -149,7 +149,7 @@ impl PreviewDown {
     async fn uninstall(&self, environment: &Environment) -> Result<Found, Failure> {
         let World { cluster, releases, .. } = &self.world;
         let namespace = &environment.namespace;
-        let owner = cluster.find_owner(namespace, &environment.at).await.map_err(failure)?;
+        let owner = cluster.find_owner(namespace, &environment.owner()).await.map_err(failure)?;
         if owner != Ownership::Ours {
             return Ok(Found { owner, contents: Vec::new(), release_uninstalled: false });
         }
@@ -170,7 +170,7 @@ impl PreviewDown {
     }
 
     async fn delete_namespace(&self, environment: &Environment) -> Result<(), Failure> {
-        match self.world.cluster.delete_namespace(&environment.namespace, &environment.at).await {
+        match self.world.cluster.delete_namespace(&environment.namespace, &environment.owner()).await {
             Err(e) if e.is_not_found() => Ok(()),
             other => other.map_err(failure),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seatrial_engine::{Context, Failure, Workflow};
 use seatrial_preview::environment::{Environment, EnvironmentState, Standing};
-use seatrial_preview::ports::NamespaceFound;
+use seatrial_preview::ports::{NamespaceFound, Owner};
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::{PullRequestRef, RepositoryName, settings};
 use serde::{Deserialize, Serialize};
@@ -155,8 +155,9 @@ impl Reconcile {
             // Another Seatrial may use the cluster, with access to other repositories.
             Err(_) => return Ok(false),
         }
+        let owner = Owner { at: orphan.at.clone(), environment: orphan.environment };
         info!(namespace = %orphan.name, "removing a namespace that no preview belongs to any more");
-        match cluster.delete_namespace(&orphan.name, &orphan.at).await {
+        match cluster.delete_namespace(&orphan.name, &owner).await {
             Err(e) if e.is_not_found() => Ok(false),
             other => other.map(|()| true).map_err(failure),
         }

@@ -54,7 +54,7 @@ impl Cluster for StandInCluster {
     async fn ensure_namespace(&self, _: &NamespaceSpec) -> Result<()> {
         not_asked("a namespace")
     }
-    async fn find_owner(&self, _: &Namespace, _: &PullRequestRef) -> Result<Ownership> {
+    async fn find_owner(&self, _: &Namespace, _: &Owner) -> Result<Ownership> {
         not_asked("an owner")
     }
     async fn apply_policies(&self, _: &Namespace, _: &Policies) -> Result<()> {
@@ -99,7 +99,7 @@ impl Cluster for StandInCluster {
     async fn list_contents(&self, _: &Namespace) -> Result<Vec<String>> {
         not_asked("contents")
     }
-    async fn delete_namespace(&self, _: &Namespace, _: &PullRequestRef) -> Result<()> {
+    async fn delete_namespace(&self, _: &Namespace, _: &Owner) -> Result<()> {
         not_asked("a deletion")
     }
     async fn await_namespace_gone(&self, _: &Namespace, _: Duration) -> Result<()> {

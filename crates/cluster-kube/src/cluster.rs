@@ -13,10 +13,10 @@ use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use seatrial_preview::policies::Policies;
 use seatrial_preview::ports::{
-    ByteStream, Cluster, LogQuery, NamespaceFound, NamespaceSpec, Ownership, ProbeAnswer, ProgressSink, Rollout,
+    ByteStream, Cluster, LogQuery, NamespaceFound, NamespaceSpec, Owner, Ownership, ProbeAnswer, ProgressSink, Rollout,
     SecretRef,
 };
-use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
+use seatrial_preview::{Error, Namespace, Result};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
@@ -102,8 +102,8 @@ impl Cluster for KubeCluster {
         namespaces::ensure(self, namespace).await
     }
 
-    async fn find_owner(&self, namespace: &Namespace, at: &PullRequestRef) -> Result<Ownership> {
-        namespaces::find_owner(self, namespace, at).await
+    async fn find_owner(&self, namespace: &Namespace, owner: &Owner) -> Result<Ownership> {
+        namespaces::find_owner(self, namespace, owner).await
     }
 
     async fn apply_policies(&self, namespace: &Namespace, policies: &Policies) -> Result<()> {
@@ -158,8 +158,8 @@ impl Cluster for KubeCluster {
         contents::list(self, namespace).await
     }
 
-    async fn delete_namespace(&self, namespace: &Namespace, at: &PullRequestRef) -> Result<()> {
-        teardown::delete(self, namespace, at).await
+    async fn delete_namespace(&self, namespace: &Namespace, owner: &Owner) -> Result<()> {
+        teardown::delete(self, namespace, owner).await
     }
 
     async fn await_namespace_gone(&self, namespace: &Namespace, patience: Duration) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use seatrial_preview::ports::{NamespaceFound, NamespaceSpec, Ownership};
+use seatrial_preview::ports::{NamespaceFound, NamespaceSpec, Owner, Ownership};
 use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ pub(crate) async fn ensure(cluster: &KubeCluster, spec: &NamespaceSpec) -> Resul
         let Some(found) = find(cluster, name).await? else {
             continue; // deleted in the meantime
         };
-        verify_ours(&found, &spec.at)?;
+        verify_ours(&found, &Owner { at: spec.at.clone(), environment: spec.environment })?;
         let environment = spec.environment.to_string();
         if label(&found, ENVIRONMENT) != Some(environment.as_str()) {
             return Err(Error::conflict(format!(
@@ -114,10 +114,10 @@ fn parse_owner(text: &str) -> Result<PullRequestRef, String> {
     Ok(PullRequestRef { repository, number })
 }
 
-pub(crate) async fn find_owner(cluster: &KubeCluster, namespace: &Namespace, at: &PullRequestRef) -> Result<Ownership> {
+pub(crate) async fn find_owner(cluster: &KubeCluster, namespace: &Namespace, owner: &Owner) -> Result<Ownership> {
     Ok(match find(cluster, namespace).await? {
         None => Ownership::Absent,
-        Some(found) if verify_ours(&found, at).is_ok() => Ownership::Ours,
+        Some(found) if verify_ours(&found, owner).is_ok() => Ownership::Ours,
         Some(_) => Ownership::Foreign,
     })
 }
@@ -134,13 +134,18 @@ pub(crate) fn is_ours(found: &KubeNamespace) -> bool {
     label(found, MANAGED_BY) == Some(SEATRIAL)
 }
 
-/// `Conflict`, in words, unless the namespace was made by Seatrial for this pull request.
-pub(crate) fn verify_ours(found: &KubeNamespace, at: &PullRequestRef) -> Result<()> {
+/// `Conflict`, in words, unless the namespace was made by Seatrial for this environment, or for its
+/// pull request.
+pub(crate) fn verify_ours(found: &KubeNamespace, owner: &Owner) -> Result<()> {
     let name = found.name_any();
+    let at = &owner.at;
     if !is_ours(found) {
         return Err(Error::conflict(format!(
             "the namespace {name} exists and was not made by Seatrial, so it is left alone. Rename or delete it, then retry {at}"
         )));
+    }
+    if label(found, ENVIRONMENT) == Some(owner.environment.to_string().as_str()) {
+        return Ok(());
     }
     match found.annotations().get(PULL_REQUEST) {
         Some(owner) if *owner == at.to_string() => Ok(()),
@@ -211,9 +216,11 @@ mod tests {
     #[test]
     fn ownership_is_exact() {
         let mut namespace: KubeNamespace = serde_json::from_value(render(&spec())).unwrap();
-        let at = spec().at;
+        let at = Owner { at: spec().at, environment: EnvironmentId(uuid::Uuid::max()) };
         assert!(verify_ours(&namespace, &at).is_ok());
-        let other = PullRequestRef { number: 77, ..at.clone() };
+        let renamed = PullRequestRef { repository: "acme/store".parse().unwrap(), number: 7 };
+        assert!(verify_ours(&namespace, &Owner { at: renamed, environment: spec().environment }).is_ok());
+        let other = Owner { at: PullRequestRef { number: 77, ..spec().at }, ..at.clone() };
         let refused = verify_ours(&namespace, &other).unwrap_err();
         assert!(refused.message.contains("pr-shop-7 is the preview of acme/shop#7, not of acme/shop#77"), "{refused}");
         namespace.metadata.annotations = None;

@@ -9,14 +9,15 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use seatrial_preview::failure::{Diagnosis, Evidence, Reason};
-use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
+use seatrial_preview::ports::Owner;
+use seatrial_preview::{Error, Namespace, Result};
 
 use crate::cluster::KubeCluster;
 use crate::{errors, namespaces};
 
-pub(crate) async fn delete(cluster: &KubeCluster, namespace: &Namespace, at: &PullRequestRef) -> Result<()> {
+pub(crate) async fn delete(cluster: &KubeCluster, namespace: &Namespace, owner: &Owner) -> Result<()> {
     let found = namespaces::find(cluster, namespace).await?.ok_or_else(|| errors::no_namespace(namespace))?;
-    namespaces::verify_ours(&found, at)?;
+    namespaces::verify_ours(&found, owner)?;
     if found.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }

@@ -31,7 +31,7 @@ use seatrial_cluster_kube::{ClusterConfig, KubeCluster};
 use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, Reason};
 use seatrial_preview::policies::{Egress, Network, PodSecurity, Policies, Quota};
-use seatrial_preview::ports::{Cluster, LogQuery, NamespaceFound, NamespaceSpec, ProgressSink, SecretRef};
+use seatrial_preview::ports::{Cluster, LogQuery, NamespaceFound, NamespaceSpec, Owner, ProgressSink, SecretRef};
 use seatrial_preview::{EnvironmentId, Error, ErrorKind, Namespace, PullRequestRef};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -323,6 +323,10 @@ fn assert_refused<T: std::fmt::Debug>(what: &str, outcome: Result<T, kube::Error
     }
 }
 
+fn owner_of(spec: &NamespaceSpec) -> Owner {
+    Owner { at: spec.at.clone(), environment: spec.environment }
+}
+
 #[tokio::test]
 async fn a_namespace_lives_and_ends() {
     let Some(world) = world().await else { return };
@@ -348,24 +352,27 @@ async fn a_namespace_lives_and_ends() {
     assert_eq!(found.annotations()["seatrial.dev/pull-request"], "acme/real#12");
 
     // Another pull request, another environment: not theirs.
-    let other = PullRequestRef { number: 13, ..spec.at.clone() };
-    let stranger = NamespaceSpec { at: other.clone(), ..spec.clone() };
+    let other = Owner {
+        at: PullRequestRef { number: 13, ..spec.at.clone() },
+        environment: EnvironmentId(uuid::Uuid::now_v7()),
+    };
+    let stranger = NamespaceSpec { at: other.at.clone(), environment: other.environment, ..spec.clone() };
     assert_eq!(world.cluster.ensure_namespace(&stranger).await.unwrap_err().kind, ErrorKind::Conflict);
     let stranger = NamespaceSpec { environment: EnvironmentId(uuid::Uuid::now_v7()), ..spec.clone() };
     assert_eq!(world.cluster.ensure_namespace(&stranger).await.unwrap_err().kind, ErrorKind::Conflict);
     assert_eq!(world.cluster.delete_namespace(&spec.name, &other).await.unwrap_err().kind, ErrorKind::Conflict);
 
     // One that is still going is waited for, then made anew.
-    world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap();
+    world.cluster.delete_namespace(&spec.name, &owner_of(&spec)).await.unwrap();
     world.cluster.ensure_namespace(&spec).await.unwrap();
     let anew = api.get(spec.name.as_str()).await.unwrap();
     assert_ne!(anew.uid(), found.uid());
     assert!(anew.metadata.deletion_timestamp.is_none());
 
-    world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap();
+    world.cluster.delete_namespace(&spec.name, &owner_of(&spec)).await.unwrap();
     world.cluster.await_namespace_gone(&spec.name, LIMIT).await.unwrap();
     assert!(api.get_opt(spec.name.as_str()).await.unwrap().is_none());
-    let gone = world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap_err();
+    let gone = world.cluster.delete_namespace(&spec.name, &owner_of(&spec)).await.unwrap_err();
     assert!(gone.is_not_found(), "{gone}");
     for error in [
         world.cluster.list_pods(&spec.name).await.unwrap_err(),
@@ -399,7 +406,7 @@ async fn namespaces_are_listed_with_their_owners() {
     let maps: Api<ConfigMap> = Api::namespaced(world.admin.clone(), spec.name.as_str());
     let held = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });
     maps.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
-    world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap();
+    world.cluster.delete_namespace(&spec.name, &owner_of(&spec)).await.unwrap();
     assert!(api.get_opt(spec.name.as_str()).await.unwrap().is_some(), "it is still going");
     assert_eq!(listed(&spec.name).await, None);
     world.remove(&spec.name).await;
@@ -566,7 +573,7 @@ async fn a_foreign_namespace_is_left_alone() {
     let made = api.create(&PostParams::default(), &foreign).await.unwrap();
     for error in [
         world.cluster.ensure_namespace(&spec).await.unwrap_err(),
-        world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap_err(),
+        world.cluster.delete_namespace(&spec.name, &owner_of(&spec)).await.unwrap_err(),
     ] {
         assert_eq!(error.kind, ErrorKind::Conflict);
         assert!(error.message.contains("was not made by Seatrial"), "{error}");
@@ -971,9 +978,9 @@ async fn what_holds_a_namespace_is_named() {
     let maps: Api<ConfigMap> = Api::namespaced(world.admin.clone(), spec.name.as_str());
     let held = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });
     maps.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
-    world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap();
+    world.cluster.delete_namespace(&spec.name, &owner_of(&spec)).await.unwrap();
     // Asked for again while it goes: nothing new.
-    world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap();
+    world.cluster.delete_namespace(&spec.name, &owner_of(&spec)).await.unwrap();
     let error = world.cluster.await_namespace_gone(&spec.name, Duration::from_secs(10)).await.unwrap_err();
     let stuck = error.diagnosis.unwrap();
     assert_eq!(stuck.reason, Reason::NamespaceStuck);

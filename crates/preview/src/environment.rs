@@ -7,6 +7,7 @@ use crate::comment::CommentState;
 use crate::failure::Diagnosis;
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef};
 use crate::life::{Approval, Life};
+use crate::ports::Owner;
 
 /// What Seatrial remembers of a preview. Its state is not among it: see [`EnvironmentState`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,12 @@ pub struct Environment {
     pub said: Option<CommentState>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Environment {
+    pub fn owner(&self) -> Owner {
+        Owner { at: self.at.clone(), environment: self.id }
+    }
 }
 
 /// A service and the port of it that speaks HTTP.

@@ -34,7 +34,7 @@ pub trait Cluster: Send + Sync + 'static {
     async fn ensure_namespace(&self, namespace: &NamespaceSpec) -> Result<()>;
 
     /// Whether the namespace is there, and whose it is. Writes nothing.
-    async fn find_owner(&self, namespace: &Namespace, at: &PullRequestRef) -> Result<Ownership>;
+    async fn find_owner(&self, namespace: &Namespace, owner: &Owner) -> Result<Ownership>;
 
     /// Binds the accounts, then applies quota, limits and network policies with our field
     /// manager. What others own in these objects is left alone.
@@ -81,7 +81,7 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Asks for the namespace's deletion, if it is this pull request's. `NotFound` when there is
     /// none, `Conflict` when it is not ours.
-    async fn delete_namespace(&self, namespace: &Namespace, at: &PullRequestRef) -> Result<()>;
+    async fn delete_namespace(&self, namespace: &Namespace, owner: &Owner) -> Result<()>;
 
     /// Waits, by watch, until the API server says the namespace does not exist. After `patience`
     /// it fails with a diagnosis that names what holds it.
@@ -118,6 +118,14 @@ pub struct NamespaceFound {
 pub struct SecretRef {
     pub namespace: String,
     pub name: String,
+}
+
+/// Whose a namespace is to be. The environment decides; the pull request does where an environment
+/// of it was forgotten, and its name is another after a repository was renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub at: PullRequestRef,
+    pub environment: EnvironmentId,
 }
 
 /// Whose a namespace is.
