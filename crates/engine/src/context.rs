@@ -380,7 +380,7 @@ impl Attempt {
     }
 
     /// Another write has taken its end along.
-    pub(crate) fn is_written(mut self) {
+    pub(crate) fn end_written(mut self) {
         self.has_ended = true;
     }
 

@@ -145,7 +145,7 @@ impl Context {
         let write = Write { children: vec![child], child_start: Some(start), transition: None };
         match execution.commit(write).await {
             Ok(()) => {
-                attempt.is_written();
+                attempt.end_written();
                 Ok(id)
             }
             Err(CommitError::Exit(exit)) => execution.leave(exit).await,

@@ -109,9 +109,12 @@ impl Journal for Db {
     }
 
     async fn prune(&self, retention: &Retention, now: DateTime<Utc>, limit: u32) -> Result<u64, JournalError> {
-        let pruned = self.writer.write((*retention, now, limit), |c, (retention, now, limit)| {
-            Box::pin(async move { retention::prune(c, &retention, now, limit).await })
-        });
+        let beyond = retention::beyond(&self.readers, retention, now, limit).await?;
+        if beyond.is_empty() {
+            return Ok(0);
+        }
+        let pruned =
+            self.writer.write(beyond, |c, beyond| Box::pin(async move { retention::delete(c, &beyond).await }));
         Ok(pruned.await?)
     }
 

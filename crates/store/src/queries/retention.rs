@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use seatrial_engine::Retention;
 
-use super::db::{self, Connection};
+use super::db::{self, Connection, Pool};
 use super::rows::millis;
 use crate::effects::Effects;
 use crate::error::StoreError;
@@ -22,32 +22,39 @@ const BEYOND: &str = "
                OR NOT EXISTS (SELECT 1 FROM environments e WHERE e.repository || '#' || e.number = r.key))
         ORDER BY r.seq LIMIT $3";
 
-pub(super) async fn prune(
-    connection: &mut Connection,
+/// Chosen by a reader, so that no write waits for the search.
+pub(super) async fn beyond(
+    readers: &Pool,
     retention: &Retention,
     now: DateTime<Utc>,
     limit: u32,
-) -> Result<(u64, Effects), StoreError> {
+) -> Result<Vec<i64>, StoreError> {
     let age = chrono::TimeDelta::from_std(retention.age).unwrap_or(chrono::TimeDelta::MAX);
-    let beyond: Vec<i64> = sqlx::query_scalar(BEYOND)
+    Ok(sqlx::query_scalar(BEYOND)
         .bind(now.checked_sub_signed(age).map_or(i64::MIN, millis))
         .bind(i64::from(retention.runs))
         .bind(i64::from(limit))
-        .fetch_all(&mut *connection)
-        .await?;
-    // Only finished ones: one may have been retried since it was chosen. Its attempts stay with it.
+        .fetch_all(readers)
+        .await?)
+}
+
+/// Deletes those of the runs that still may be deleted: one may have been retried since it was
+/// chosen, or its parent. Its attempts stay with it.
+pub(super) async fn delete(connection: &mut Connection, runs: &[i64]) -> Result<(u64, Effects), StoreError> {
     let pruned: Vec<i64> = sqlx::query_scalar(concat!(
-        "DELETE FROM runs WHERE seq ",
+        "DELETE FROM runs AS r WHERE r.seq ",
         one_of!("$1"),
-        " AND state IN ('succeeded', 'failed', 'cancelled') RETURNING seq"
+        " AND r.state IN ('succeeded', 'failed', 'cancelled')
+          AND NOT EXISTS (SELECT 1 FROM runs p WHERE p.id = r.parent AND p.state IN ('queued', 'running', 'waiting'))
+          AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent = r.id AND c.state IN ('queued', 'running', 'waiting'))
+         RETURNING seq"
     ))
-    .bind(db::numbers(&beyond))
+    .bind(db::numbers(runs))
     .fetch_all(&mut *connection)
     .await?;
     sqlx::query(concat!("DELETE FROM attempts WHERE run ", one_of!("$1")))
         .bind(db::numbers(&pruned))
         .execute(connection)
         .await?;
-    let pruned = pruned.len() as u64;
-    Ok((pruned, Effects::none()))
+    Ok((pruned.len() as u64, Effects::none()))
 }

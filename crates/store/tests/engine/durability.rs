@@ -1,9 +1,12 @@
 //! Crashes, leases and draining.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use seatrial_engine::{ClaimRequest, Entry, JournalError, Limits, OpenStep, RunState, StepKey, Transition, WorkerId};
 use seatrial_store::views::AttemptOutcome;
+
+use tokio::sync::Notify;
 
 use crate::support::{Bench, On, of_version_one, run};
 
@@ -12,6 +15,7 @@ on_each_store!(
     another_worker_takes_over_when_the_lease_has_expired_and_not_before,
     a_worker_that_lost_its_lease_records_nothing,
     a_worker_told_to_stop_hands_its_runs_back_at_once,
+    a_run_whose_step_ends_in_time_is_handed_back_at_the_step_boundary,
     what_was_acknowledged_is_there_when_the_file_is_opened_again,
 );
 
@@ -110,9 +114,36 @@ async fn a_worker_told_to_stop_hands_its_runs_back_at_once(on: On) {
     other.drain().await;
 }
 
+async fn a_run_whose_step_ends_in_time_is_handed_back_at_the_step_boundary(on: On) {
+    let bench = Bench::new(on).await;
+    let (told, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tells, ends) = (told.clone(), may_end.clone());
+    bench.script.on("two", move |_| {
+        let (tells, ends) = (tells.clone(), ends.clone());
+        async move {
+            tells.notify_one();
+            ends.notified().await;
+            Ok("done here".to_owned())
+        }
+    });
+    let worker = bench.worker_with("one", |config| config.grace = Duration::from_secs(20));
+    let id = bench.start(run("a")).await;
+    told.notified().await;
+    worker.stop.cancel();
+    may_end.notify_one();
+    worker.drain().await;
+    let left = bench.run(id).await;
+    assert_eq!(left.summary.wait_reason.as_deref(), Some("handed back by a worker that is stopping"));
+    assert_eq!(left.steps[1].attempts[0].outcome, Some(AttemptOutcome::Succeeded));
+    let other = bench.worker("two");
+    bench.reaches(id, RunState::Succeeded).await;
+    assert_eq!(bench.script.calls(), ["a/one", "a/two", "a/three"]);
+    other.drain().await;
+}
+
 async fn what_was_acknowledged_is_there_when_the_file_is_opened_again(on: On) {
     let bench = Bench::new(on).await;
     let id = bench.start(run("a")).await;
-    let again = bench.reopen().await;
+    let again = bench.after_it_was_closed().await;
     assert_eq!(again.run(id).await.summary.state, RunState::Queued);
 }

@@ -112,7 +112,9 @@ async fn starts_at_the_same_time_leave_one_run_of_the_key(on: On) {
         })
         .await;
     }
-    assert!(ended.iter().filter(|state| **state == RunState::Succeeded).count() >= 1, "{ended:?}");
+    let page = seatrial_store::views::PageRequest::default();
+    let listed = bench.store.list_runs(&seatrial_store::views::RunFilter::default(), &page).await.unwrap();
+    assert_eq!(listed.items[0].state, RunState::Succeeded, "the newest is not superseded: {ended:?}");
     assert!(ended.iter().all(|state| matches!(state, RunState::Succeeded | RunState::Cancelled)), "{ended:?}");
     worker.drain().await;
 }

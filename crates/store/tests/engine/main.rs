@@ -7,6 +7,7 @@ mod place;
 
 mod control;
 mod durability;
+mod eager;
 mod keys;
 mod leases;
 mod queue;

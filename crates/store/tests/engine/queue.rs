@@ -1,16 +1,18 @@
 //! Limits, fairness between groups, priority, schedules, retention.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seatrial_engine::{
-    Claim, ClaimRequest, Limits, Missed, NewRun, OnConflict, Retention, RunState, Tick, Transition, WorkerId,
+    Claim, ClaimRequest, Limits, Missed, NewRun, OnConflict, Retention, RunState, Schedule, Tick, Transition, WorkerId,
     WorkflowVersions,
 };
 use seatrial_store::views::{PageRequest, RunFilter};
 use serde_json::json;
 
 use crate::place::On;
-use crate::support::{Bench, entry, of_version_one, played, run};
+use crate::support::{Bench, entry, of_version_one, played, run, within};
 
 on_each_store!(
     limits_of_a_workflow_and_of_a_group_hold_over_all_workers,
@@ -21,7 +23,8 @@ on_each_store!(
     a_tick_whose_key_is_taken_is_skipped,
     finished_runs_are_pruned_by_age_and_number,
     a_parent_is_kept_while_its_child_lives,
-    many_workers_claim_each_run_once,
+    many_workers_claim_each_run_once_and_no_two_of_a_key_at_once,
+    a_worker_keeps_schedules_limits_and_the_retention,
 );
 
 async fn claim(bench: &Bench, limit: usize, limits: &Limits) -> Vec<Claim> {
@@ -176,11 +179,29 @@ async fn a_parent_is_kept_while_its_child_lives(on: On) {
     assert_eq!(bench.store.prune(&none, later + Duration::from_secs(1), 10).await.unwrap(), 2);
 }
 
-async fn many_workers_claim_each_run_once(on: On) {
+async fn many_workers_claim_each_run_once_and_no_two_of_a_key_at_once(on: On) {
     let bench = Bench::new(on).await;
+    let inside: Arc<Mutex<HashSet<String>>> = Arc::default();
+    let overlaps: Arc<Mutex<Vec<String>>> = Arc::default();
+    let script = bench.script.clone();
+    let (seen, found) = (inside.clone(), overlaps.clone());
+    bench.play.is(move |cx, input| {
+        let (script, inside, overlaps) = (script.clone(), seen.clone(), found.clone());
+        async move {
+            let key = input.split('/').next().unwrap_or_default().to_owned();
+            if !inside.lock().unwrap().insert(key.clone()) {
+                overlaps.lock().unwrap().push(input.clone());
+            }
+            for step in ["one", "two", "three"] {
+                cx.step(step, || script.call(&input, step)).await?;
+            }
+            inside.lock().unwrap().remove(&key);
+            Ok(json!(null))
+        }
+    });
     for n in 0..60 {
-        let key = format!("k{}", n % 20);
-        bench.start(run(&n.to_string()).key(key, OnConflict::Queue)).await;
+        let key = format!("k{}", n % 6);
+        bench.start(played(&format!("{key}/{n}")).key(key, OnConflict::Queue)).await;
     }
     let mut benches = Vec::new();
     for _ in 0..3 {
@@ -197,9 +218,38 @@ async fn many_workers_claim_each_run_once(on: On) {
     .await;
     let calls = bench.script.calls();
     assert_eq!(calls.len(), 180, "each step of each run once");
+    assert_eq!(*overlaps.lock().unwrap(), Vec::<String>::new(), "begun while another of their key was going on");
     for worker in workers {
         worker.drain().await;
     }
+}
+
+async fn a_worker_keeps_schedules_limits_and_the_retention(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    bench.script.hangs("two");
+    let worker = bench.worker_with("w", |config| {
+        let cron = "* * * * *".parse().unwrap();
+        config.schedules =
+            vec![Schedule { name: "nightly".to_owned(), cron, missed: Missed::RunLatest, run: run("t") }];
+        config.limits.of_workflow.insert("scripted".to_owned(), 1);
+        config.retention = Some(Retention { age: Duration::from_secs(30), runs: 100 });
+    });
+    // The clock stands on a full minute.
+    bench.script.is_called("t/two").await;
+    let waits = bench.start(run("waits")).await;
+    let page = PageRequest::default();
+    let ticked = bench.store.list_runs(&RunFilter::default(), &page).await.unwrap().items.pop().unwrap().id;
+    assert_eq!(bench.run(waits).await.summary.state, RunState::Queued, "one at a time");
+    bench.store.cancel(ticked, "enough", bench.clock.now()).await.unwrap();
+    bench.script.is_called("waits/two").await;
+    assert_eq!(bench.run(ticked).await.summary.state, RunState::Cancelled);
+    within("the old run being deleted", async {
+        while bench.store.find_run(ticked).await.unwrap().is_some() {
+            clock.advance(Duration::from_secs(1));
+        }
+    })
+    .await;
+    worker.kill().await;
 }
 
 async fn futures_all<F: Future>(futures: [F; 2]) -> [F::Output; 2] {

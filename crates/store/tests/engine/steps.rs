@@ -1,17 +1,23 @@
 //! Steps: memoised, retried, failing, reset by a retry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use seatrial_engine::{Failure, FailureKind, RunState};
+use seatrial_engine::{Backoff, Failure, FailureKind, RunState};
 use seatrial_store::views::{AttemptOutcome, StepPhase};
 
-use crate::support::{Bench, On, run};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::support::{Bench, On, played, run, within};
 
 on_each_store!(
     a_run_executes_its_steps_once_and_keeps_their_results,
     a_transient_failure_is_retried_and_every_attempt_is_kept,
     retries_end_and_a_permanent_failure_has_none,
     a_long_wait_is_parked_in_the_store_and_ends_when_its_time_has_come,
+    an_attempt_that_takes_too_long_is_dropped_and_tried_again,
+    a_wait_of_five_seconds_is_waited_out_and_a_longer_one_is_parked,
     a_failed_run_is_retried_from_its_failed_step,
     a_panic_in_a_step_fails_the_run_and_the_worker_goes_on,
 );
@@ -87,6 +93,76 @@ async fn a_long_wait_is_parked_in_the_store_and_ends_when_its_time_has_come(on: 
     clock.advance(Duration::from_secs(2));
     bench.reaches(id, RunState::Succeeded).await;
     assert_eq!(bench.script.calls(), ["a/one", "a/two", "a/two", "a/three"], "the first step is not run again");
+    worker.kill().await;
+}
+
+async fn an_attempt_that_takes_too_long_is_dropped_and_tried_again(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    let script = bench.script.clone();
+    let dropped = Arc::new(Notify::new());
+    let tells = dropped.clone();
+    script.on("slow", move |call| {
+        let told = TellsItsDrop(tells.clone());
+        async move {
+            if call == 1 {
+                std::future::pending::<()>().await;
+            }
+            std::mem::forget(told);
+            Ok("in time".to_owned())
+        }
+    });
+    bench.play.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            let backoff = Backoff { retries: 1, first: Duration::from_secs(60), max: Duration::from_secs(60) };
+            let slow = cx.step("slow", || script.call(&input, "slow"));
+            Ok(json!(slow.timeout(Duration::from_secs(3)).retry(backoff).await?))
+        }
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.script.is_called("a/slow").await;
+    clock.advance(Duration::from_secs(3));
+    within("the attempt being dropped", dropped.notified()).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    let failure = parked.steps[0].attempts[0].failure.clone().unwrap();
+    assert!(failure.is_transient() && failure.message.contains("did not finish within 3s"), "{failure}");
+    clock.advance(Duration::from_secs(80));
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!("in time")));
+    worker.kill().await;
+}
+
+struct TellsItsDrop(Arc<Notify>);
+
+impl Drop for TellsItsDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+async fn a_wait_of_five_seconds_is_waited_out_and_a_longer_one_is_parked(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    bench.script.on("two", |call| async move {
+        let seconds = if call == 1 { 5 } else { 6 };
+        let kind = FailureKind::Transient { retry_after: Some(Duration::from_secs(seconds)) };
+        if call < 3 { Err(Failure { kind, ..Failure::transient("later") }) } else { Ok("now".to_owned()) }
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(run("a")).await;
+    bench.script.is_called("a/two").await;
+    within("the failure being written", async {
+        while !bench.run(id).await.steps.iter().any(|step| step.name == "two" && step.retry_at.is_some()) {
+            clock.advance(Duration::from_millis(20));
+        }
+    })
+    .await;
+    // In place: the same claim tries again.
+    clock.advance(Duration::from_secs(5));
+    bench.script.is_called_times("a/two", 2).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    assert_eq!(parked.summary.epoch, 1);
+    clock.advance(Duration::from_secs(6));
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.summary.epoch, 2);
     worker.kill().await;
 }
 

@@ -65,6 +65,14 @@ impl Bench {
         }
     }
 
+    /// The same runs, when nobody has them open any more.
+    pub async fn after_it_was_closed(self) -> Self {
+        let Self { store, clock, script, play, child, place } = self;
+        drop(store);
+        let store = place.open(clock.clone()).await;
+        Self { store, clock, script, play, child, place }
+    }
+
     pub fn worker(&self, name: &str) -> Running {
         self.worker_with(name, |_| {})
     }

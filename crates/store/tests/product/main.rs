@@ -20,6 +20,7 @@ use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
 use seatrial_preview::{DeliveryId, PullRequestRef};
 use seatrial_store::views::{EnvironmentFilter, PageRequest, RunFilter};
 use seatrial_store::{Meaning, NewDelivery, Store, StoreError, StoreOptions};
+use sqlx::Connection as _;
 
 on_each_store!(
     a_delivery_is_stored_once_with_its_environment_and_its_run,
@@ -223,4 +224,39 @@ async fn lists_filter_and_go_on_page_by_page(on: On) {
     assert!(matches!(bad, Err(StoreError::Invalid(_))));
     let counts = store.counts().await.unwrap();
     assert!(counts.environments.contains(&(EnvironmentState::Queued, 4)), "{counts:?}");
+}
+
+/// A pull request that is reopened and closed again: the second event is stored while the first is
+/// not committed yet. SQLite has one writer.
+#[tokio::test]
+async fn a_teardown_sees_the_start_that_is_being_stored() {
+    let (store, place) = store(On::Postgres).await;
+    let at = at("acme/shop", 7);
+    store.accept_delivery(delivery("d-1", &at)).await.unwrap();
+    // All is torn down.
+    place.execute("UPDATE runs SET workflow = 'preview_down', state = 'succeeded'").await;
+    let mut other = sqlx::PgConnection::connect(&place.url()).await.unwrap();
+    let mut reopens = other.begin().await.unwrap();
+    sqlx::raw_sql(
+        "SELECT pg_advisory_xact_lock(24231, hashtext(key)) FROM runs;
+         INSERT INTO runs (id, workflow, version, state, input, key, created_at)
+         SELECT gen_random_uuid(), 'preview_up', 1, 'queued', '{}', key, 0 FROM runs",
+    )
+    .execute(&mut *reopens)
+    .await
+    .unwrap();
+    let closes = NewDelivery {
+        meaning: start(&at, "preview_down", Some("nothing to tear down")),
+        ..delivery("d-2", &at)
+    };
+    let asked = store.clone();
+    let closed = tokio::spawn(async move { asked.accept_delivery(closes).await.unwrap() });
+    let mut watch = sqlx::PgConnection::connect(&place.url()).await.unwrap();
+    let is_waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                      WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()";
+    while !closed.is_finished() && sqlx::query_scalar::<_, i64>(is_waiting).fetch_one(&mut watch).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    reopens.commit().await.unwrap();
+    assert!(closed.await.unwrap().run.is_some(), "the preview would stay for ever");
 }

@@ -100,7 +100,6 @@ async fn paused(
     told?;
     let Some(heir) = heir else { return Ok(false) };
     let picture = Picture::of(&stage, &outside).await?;
-    nothing_is_written_under_a_lost_lease(&one, &heir.taken_over)?;
     picture.equals(expected, &[], &heir.in_flight)?;
 
     let before = outside.runs().await;
@@ -110,6 +109,7 @@ async fn paused(
         stage.clock.leap();
     }
     stage.settles().await;
+    nothing_is_written_under_a_lost_lease(&one, &heir.taken_over)?;
     if outside.runs().await != before || Picture::of(&stage, &outside).await? != picture {
         return Err(format!("it has changed what had ended: {:?}", stage.world.done()));
     }
@@ -122,7 +122,7 @@ struct Heir {
     _process: Actor,
     /// Applied by the first worker, and not recorded when it was paused.
     in_flight: Vec<String>,
-    /// What the heir had claimed when the first worker went on.
+    /// What the heir has claimed, up to its own pause if it had one.
     taken_over: Vec<Held>,
 }
 
@@ -146,9 +146,9 @@ async fn takes_over(stage: &Stage, one: &Actor, wakes: Wakes, has_ended: &Cancel
         one.process.becomes(Life::Runs);
         stage.settles().await;
     }
-    let taken_over = two.process.claimed_before_pause();
     two.process.becomes(Life::Runs);
     has_ended.cancelled().await;
+    let taken_over = two.process.claimed_before_pause();
     Some(Heir { _process: two, in_flight, taken_over })
 }
 
