@@ -24,7 +24,7 @@ impl Operations {
     pub async fn sleep_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
         let environment = self.get_preview(who, name).await?;
         match environment.state {
-            EnvironmentState::Running => self.start_life(who, environment, |at, trigger| sleep(at, trigger)).await,
+            EnvironmentState::Running => self.start_life(who, environment, sleep).await,
             EnvironmentState::Sleeping => already(environment),
             state => Err(wrong_state(&environment.environment, "put to sleep", state)),
         }
@@ -34,7 +34,7 @@ impl Operations {
     pub async fn wake_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
         let environment = self.get_preview(who, name).await?;
         match environment.state {
-            EnvironmentState::Sleeping => self.start_life(who, environment, |at, trigger| wake(at, trigger)).await,
+            EnvironmentState::Sleeping => self.start_life(who, environment, wake).await,
             EnvironmentState::Running => already(environment),
             state => Err(wrong_state(&environment.environment, "woken", state)),
         }
