@@ -59,6 +59,7 @@ pub enum StepStatus {
     Pending,
     Running,
     Retrying,
+    Waiting,
     Succeeded,
     Failed,
 }
@@ -212,6 +213,11 @@ impl Rest {
     /// Starts the preview's teardown; answers the run's id.
     pub async fn delete(&self, namespace: &str) -> Result<String> {
         self.ask(Method::DELETE, &format!("/previews/{namespace}"), None).await
+    }
+
+    /// Puts the preview to sleep, or wakes it: `sleep`, `wake`; answers the run's id.
+    pub async fn act(&self, namespace: &str, verb: &str) -> Result<String> {
+        self.ask(Method::POST, &format!("/previews/{namespace}/{verb}"), None).await
     }
 
     /// Asks for long work; answers the id of its run.

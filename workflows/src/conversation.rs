@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seatrial_engine::{Context, StepTime};
-use seatrial_preview::comment::{self, CommentState, CommentView, StepLine, StepLineState};
+use seatrial_preview::comment::{self, CommentState, CommentView, Notice, StepLine, StepLineState};
 use seatrial_preview::environment::Environment;
 use seatrial_preview::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus, Fact, NewDeployment};
-use seatrial_preview::{CommentId, DeploymentId, Error, HeadSha, Result};
+use seatrial_preview::{CommentId, DeploymentId, Error, HeadSha, RepositoryName, Result};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -36,22 +36,30 @@ impl Conversation {
         Some(format!("{base}/previews/{}", self.environment.id))
     }
 
-    fn text(&self, cx: &Context, state: &CommentState) -> String {
+    pub(crate) fn repository(&self) -> &RepositoryName {
+        &self.environment.at.repository
+    }
+
+    fn text(&self, cx: &Context, state: &CommentState, notices: Vec<Notice>) -> String {
         comment::render(&CommentView {
             at: self.environment.at.clone(),
             sha: Some(self.sha.clone()),
             admin_url: self.admin_url(),
             updated_at: cx.now(),
             state: state.clone(),
+            notices,
         })
     }
 
     /// Says `state` in the one comment: the one remembered, else the one that bears our marker
     /// (its creation's answer may have been lost), else a new one.
     pub(crate) async fn comment(&self, cx: &Context, state: &CommentState) -> Result<CommentId> {
+        self.write(self.text(cx, state, Vec::new())).await
+    }
+
+    async fn write(&self, body: String) -> Result<CommentId> {
         let World { forge, environments, .. } = &self.world;
         let (at, id) = (&self.environment.at, self.environment.id);
-        let body = self.text(cx, state);
         let known = environments.find(at).await?.and_then(|environment| environment.comment);
         if let Some(known) = known {
             match forge.update_comment(&at.repository, known, &body).await {
@@ -77,12 +85,20 @@ impl Conversation {
         let World { forge, .. } = &self.world;
         let at = &self.environment.at;
         let comment = self.comment(cx, state).await?;
+        let said = Fact::Said(Box::new(state.clone()));
+        self.world.environments.remember(self.environment.id, said).await?;
         for twin in forge.find_comments(at, &comment::marker(at)).await? {
             if twin != comment {
                 forge.delete_comment(&at.repository, twin).await?;
             }
         }
         Ok(())
+    }
+
+    /// Adds a notice to what the comment says. The next word takes it away again.
+    pub(crate) async fn notice(&self, cx: &Context, notice: Notice) -> Result<()> {
+        let said = self.environment.said.clone().unwrap_or(CommentState::Nothing);
+        self.write(self.text(cx, &said, vec![notice])).await.map(|_| ())
     }
 
     /// The commit status that goes with `state`.

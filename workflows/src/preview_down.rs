@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use seatrial_engine::{Backoff, Context, Failure, Workflow};
 use seatrial_preview::comment::CommentState;
-use seatrial_preview::environment::{Environment, Receipt};
+use seatrial_preview::environment::{Direction, Environment, Receipt};
+use seatrial_preview::life::Due;
 use seatrial_preview::ports::{Fact, Ownership};
 use seatrial_preview::{Error, PullRequestRef};
 use serde::{Deserialize, Serialize};
@@ -18,15 +19,20 @@ use crate::preview_up::{RELEASE, UNTIL_GITHUB_IS_BACK, unless_github_refuses};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Input {
     pub at: PullRequestRef,
-    /// `closed`, `merged`, `manual`: what started it.
+    /// `closed`, `manual: …`, [`EXPIRED`], [`ORPHANED`]: what started it.
     pub trigger: String,
 }
+
+/// Started by the sweep: looked at again before anything is done.
+pub const EXPIRED: &str = "expired";
+/// Its pull request was found closed.
+pub const ORPHANED: &str = "orphaned";
 
 /// How a teardown ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// The pull request never had an environment.
+    /// The pull request never had an environment, or it was used before its time was over.
     Nothing,
     /// A namespace of its name is somebody else's; it was left untouched.
     NotOurs,
@@ -60,17 +66,17 @@ impl PreviewDown {
 }
 
 impl Workflow for PreviewDown {
-    const NAME: &'static str = "preview_down";
+    const NAME: &'static str = Direction::Down.workflow();
     const VERSION: u32 = 1;
     const STEPS: &'static [&'static str] = &["announce", "uninstall", "delete", "gone", "report"];
     type Input = Input;
     type Output = Outcome;
 
     async fn run(&self, cx: Context, input: Input) -> Result<Outcome, Failure> {
-        let found = cx.step("announce", || self.announce(&cx, &input.at)).retry(PATIENT).timeout(MINUTE).await?;
+        let found = cx.step("announce", || self.announce(&cx, &input)).retry(PATIENT).timeout(MINUTE).await?;
         let Some(environment) = found else { return Ok(Outcome::Nothing) };
         let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
-        match self.remove(&cx, &environment).await {
+        match self.remove(&cx, &environment, &input.trigger).await {
             Ok(receipt) => {
                 cx.step("report", || self.report(&cx, &conversation, &environment, &receipt))
                     .retry(UNTIL_GITHUB_IS_BACK)
@@ -93,8 +99,13 @@ impl Workflow for PreviewDown {
 }
 
 impl PreviewDown {
-    async fn announce(&self, cx: &Context, at: &PullRequestRef) -> Result<Option<Environment>, Failure> {
-        let Some(environment) = self.world.environments.find(at).await.map_err(failure)? else { return Ok(None) };
+    async fn announce(&self, cx: &Context, input: &Input) -> Result<Option<Environment>, Failure> {
+        let found = self.world.environments.find(&input.at).await.map_err(failure)?;
+        let Some(environment) = found else { return Ok(None) };
+        if input.trigger == EXPIRED && environment.life.due(cx.now()) != Some(Due::Delete) {
+            // It was used meanwhile.
+            return Ok(None);
+        }
         // Where nothing was deployed the comment says why, and goes on saying so.
         if environment.refusal.is_none() {
             let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
@@ -111,13 +122,18 @@ impl PreviewDown {
 
     /// From whatever is there to a namespace that is verified gone. Without a receipt when the
     /// namespace is somebody else's.
-    pub(crate) async fn remove(&self, cx: &Context, environment: &Environment) -> Result<Option<Receipt>, Failure> {
+    pub(crate) async fn remove(
+        &self,
+        cx: &Context,
+        environment: &Environment,
+        trigger: &str,
+    ) -> Result<Option<Receipt>, Failure> {
         let found = cx.step("uninstall", || self.uninstall(environment)).retry(PATIENT).timeout(10 * MINUTE).await?;
         if found.owner == Ownership::Foreign {
             return Ok(None);
         }
         cx.step("delete", || self.delete_namespace(environment)).retry(PATIENT).timeout(MINUTE).await?;
-        let gone = cx.step("gone", || self.await_gone(cx, environment, &found));
+        let gone = cx.step("gone", || self.await_gone(cx, environment, &found, trigger));
         gone.retry(PATIENT).timeout(TERMINATION + MINUTE).await.map(Some)
     }
 
@@ -160,11 +176,18 @@ impl PreviewDown {
         }
     }
 
-    async fn await_gone(&self, cx: &Context, environment: &Environment, found: &Found) -> Result<Receipt, Failure> {
+    async fn await_gone(
+        &self,
+        cx: &Context,
+        environment: &Environment,
+        found: &Found,
+        trigger: &str,
+    ) -> Result<Receipt, Failure> {
         self.world.cluster.await_namespace_gone(&environment.namespace, TERMINATION).await.map_err(failure)?;
         let now = cx.now();
         Ok(Receipt {
             namespace: environment.namespace.clone(),
+            trigger: trigger.to_owned(),
             removed: found.contents.clone(),
             release_uninstalled: found.release_uninstalled,
             verified_gone_at: now,

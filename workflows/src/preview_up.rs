@@ -4,21 +4,24 @@ use std::time::Duration;
 
 use seatrial_engine::{Backoff, Context, Failure, StepTime, Workflow};
 use seatrial_preview::comment::{self, CommentState, StepLine, StepLineState};
-use seatrial_preview::environment::Environment;
+use seatrial_preview::environment::{Direction, Environment};
 use seatrial_preview::failure::{Diagnosis, Reason};
 use seatrial_preview::ports::{Fact, NamespaceSpec, Rollout};
 use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::release::{Release, ReleaseSpec};
+use seatrial_preview::release::{ChartSource, Release, ReleaseSpec};
 use seatrial_preview::settings::{self, Admission, Computed, Refusal, Settings};
 use seatrial_preview::{Error, PullRequestRef, Result as PortResult};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::World;
+use crate::admission::{Admitted, admit};
 use crate::conversation::{Conversation, step_lines};
 use crate::failures::{diagnosis, failure};
 use crate::health::{Health, check_health};
 use crate::preview_down::PreviewDown;
+use crate::reconcile::RECONCILE;
+use crate::waits::{NeededImage, Needs, await_needs, await_place};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Input {
@@ -37,25 +40,17 @@ pub enum Outcome {
     Refused { refusal: Refusal },
 }
 
-/// What `admit` found: nothing of it changes while the run lasts, whatever is pushed meanwhile.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Admitted {
-    pull_request: PullRequest,
-    environment: Environment,
-    /// The base branch's `.seatrial.yaml`.
-    settings: Option<String>,
-    admission: Admission,
-}
-
 /// What `configure` made of the settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Plan {
     settings: Settings,
     release: ReleaseSpec,
+    #[serde(default)]
+    needs: Needs,
 }
 
 /// Kubernetes' and GitHub's hiccups: 3 retries with exponential backoff (FR-011).
-const RETRIES: Backoff = Backoff::transient(3);
+pub(crate) const RETRIES: Backoff = Backoff::transient(3);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The preview is live whether GitHub can be told or not: it is told when it is back.
 pub(crate) const UNTIL_GITHUB_IS_BACK: Backoff =
@@ -72,15 +67,29 @@ impl PreviewUp {
 }
 
 impl Workflow for PreviewUp {
-    const NAME: &'static str = "preview_up";
-    const VERSION: u32 = 1;
-    const STEPS: &'static [&'static str] =
-        &["admit", "announce", "configure", "namespace", "policies", "release", "rollout", "health", "report"];
+    const NAME: &'static str = Direction::Up.workflow();
+    const VERSION: u32 = 2;
+    // Version 1 knew neither waits nor places; both are found fulfilled by a run that went further.
+    const CONTINUES_FROM: u32 = 1;
+    const STEPS: &'static [&'static str] = &[
+        "admit",
+        "announce",
+        "configure",
+        "image",
+        "place",
+        "namespace",
+        "policies",
+        "release",
+        "rollout",
+        "health",
+        "report",
+    ];
     type Input = Input;
     type Output = Outcome;
 
     async fn run(&self, cx: Context, input: Input) -> Result<Outcome, Failure> {
-        let admitted = cx.step("admit", || self.admit(&input)).retry(UNTIL_GITHUB_IS_BACK).timeout(MINUTE).await;
+        let admitted =
+            cx.step("admit", || admit(&self.world, &input)).retry(UNTIL_GITHUB_IS_BACK).timeout(MINUTE).await;
         let admitted = match admitted {
             Err(failed) if !failed.is_cancelled() => return Err(self.say_not_admitted(&cx, &input, failed).await?),
             other => other?,
@@ -88,7 +97,7 @@ impl Workflow for PreviewUp {
         let conversation = Conversation::new(&self.world, &admitted.environment, &admitted.pull_request.head.sha);
         if let Admission::Refuse(refusal) = &admitted.admission {
             self.remove_what_is_there(&cx, &admitted.environment).await?;
-            cx.step("refuse", || self.refuse(&cx, &conversation, &admitted, refusal))
+            cx.step("refuse", || self.refuse(&cx, &conversation, &admitted, refusal, &input.trigger))
                 .retry(UNTIL_GITHUB_IS_BACK)
                 .timeout(MINUTE)
                 .await?;
@@ -120,12 +129,18 @@ impl PreviewUp {
     ) -> Result<Outcome, Failure> {
         cx.step("announce", || self.announce(cx, conversation, admitted)).timeout(MINUTE).await?;
 
-        let live = conversation.keep_current(cx, deploying(&admitted.environment));
-        let deployed = self.deploy(cx, admitted).await;
-        live.stop().await;
-
+        // Until the waits are over the comment says what is waited for, and is left alone.
+        let deployed = match self.prepare(cx, conversation, admitted).await {
+            Ok(plan) => {
+                let live = conversation.keep_current(cx, deploying(&admitted.environment));
+                let deployed = self.deploy(cx, admitted, &plan).await;
+                live.stop().await;
+                deployed.map(|notes| (plan, notes))
+            }
+            Err(failed) => Err(failed),
+        };
         match deployed {
-            Ok(notes) => {
+            Ok((plan, notes)) => {
                 let ready = CommentState::Ready {
                     url: admitted.environment.url.clone(),
                     took: (cx.timeline().iter().filter_map(|step| step.finished_at).max().unwrap_or(cx.started_at())
@@ -135,7 +150,7 @@ impl PreviewUp {
                     steps: step_lines(&Self::STEPS[..Self::STEPS.len() - 1], &cx.timeline()),
                     notes,
                 };
-                cx.step("report", || self.report(cx, conversation, admitted, &ready))
+                cx.step("report", || self.report(cx, conversation, admitted, &plan, &ready))
                     .retry(UNTIL_GITHUB_IS_BACK)
                     .timeout(MINUTE)
                     .await?;
@@ -155,20 +170,30 @@ impl PreviewUp {
         }
     }
 
-    /// From the settings to an application that answers. Returns what is worth a note.
-    async fn deploy(&self, cx: &Context, admitted: &Admitted) -> Result<Vec<String>, Failure> {
+    /// All that comes before the cluster is touched: the settings, the image, a place.
+    async fn prepare(&self, cx: &Context, conversation: &Conversation, admitted: &Admitted) -> Result<Plan, Failure> {
         let environment = &admitted.environment;
-        let plan = cx.step("configure", || async { configure(admitted).map_err(failure) }).await?;
+        let plan = cx.step("configure", || self.configure(admitted)).retry(RETRIES).timeout(MINUTE).await?;
+        let saying = |what| waiting_at("image", deploying(environment)(&cx.timeline(), Some(what)));
+        let sha = &admitted.pull_request.head.sha;
+        await_needs(&self.world, cx, conversation, sha, &plan.needs, saying).await?;
+        await_place(&self.world, cx, conversation, environment).await?;
+        Ok(plan)
+    }
+
+    /// From the namespace to an application that answers. Returns what is worth a note.
+    async fn deploy(&self, cx: &Context, admitted: &Admitted, plan: &Plan) -> Result<Vec<String>, Failure> {
+        let environment = &admitted.environment;
         // A namespace of ours that is still being deleted is waited for.
-        cx.step("namespace", || self.ensure_namespace(environment, &plan)).retry(RETRIES).timeout(5 * MINUTE).await?;
-        cx.step("policies", || self.apply_policies(environment, &plan)).retry(RETRIES).timeout(2 * MINUTE).await?;
+        cx.step("namespace", || self.ensure_namespace(environment, plan)).retry(RETRIES).timeout(5 * MINUTE).await?;
+        cx.step("policies", || self.apply_policies(admitted, plan)).retry(RETRIES).timeout(2 * MINUTE).await?;
         let release = cx
-            .step("release", || self.release(environment, admitted, &plan))
+            .step("release", || self.release(environment, admitted, plan))
             .retry(RETRIES)
             // Hooks are the chart's own and may take long; Helm itself is bounded by its adapter.
             .timeout(20 * MINUTE)
             .await?;
-        cx.step("rollout", || self.await_rollout(cx, environment, &plan))
+        cx.step("rollout", || self.await_rollout(cx, environment, plan))
             .retry(RETRIES)
             .timeout(plan.settings.rollout.timeout + MINUTE)
             .await?;
@@ -206,36 +231,8 @@ impl PreviewUp {
             return Ok(());
         }
         let down = PreviewDown::new(self.world.clone());
-        let removed = down.remove(&cx.scope("removal"), environment).await?;
+        let removed = down.remove(&cx.scope("removal"), environment, "no longer admitted").await?;
         cx.scope("removal").step("record", || down.record(environment, &removed)).retry(RETRIES).timeout(MINUTE).await
-    }
-
-    /// Asks GitHub for the pull request as it is now, so that the newest commit wins whatever
-    /// order events arrive in, and for the settings of its base branch.
-    async fn admit(&self, input: &Input) -> Result<Admitted, Failure> {
-        let World { forge, environments, .. } = &self.world;
-        let pull_request = match (forge.load_pull_request(&input.at).await, &input.seen) {
-            (Ok(loaded), _) => loaded,
-            (Err(e), Some(seen)) if e.is_transient() => {
-                warn!(error = %e, "GitHub cannot be asked for the pull request; going on with what the event said");
-                seen.clone()
-            }
-            (Err(e), _) => return Err(failure(e)),
-        };
-        let settings = forge
-            .find_file(&input.at.repository, &pull_request.base.branch, settings::FILE_NAME)
-            .await
-            .map_err(failure)?;
-        let environment = environments.ensure(&pull_request).await.map_err(failure)?;
-        environments.remember(environment.id, Fact::Requested(pull_request.head.sha.clone())).await.map_err(failure)?;
-        let admission = match settings.as_deref().map(settings::parse) {
-            None => Admission::Refuse(Refusal::Unconfigured),
-            Some(Ok(settings)) => settings::admit(&pull_request, &settings),
-            // `configure` says what is wrong with them; a fork is not told about settings.
-            Some(Err(_)) if pull_request.is_from_fork() => Admission::Refuse(Refusal::Fork),
-            Some(Err(_)) => Admission::Deploy,
-        };
-        Ok(Admitted { pull_request, environment, settings, admission })
     }
 
     /// Says why there is no preview. A bot's pull request in a repository that is not set up is
@@ -246,6 +243,7 @@ impl PreviewUp {
         conversation: &Conversation,
         admitted: &Admitted,
         refusal: &Refusal,
+        trigger: &str,
     ) -> Result<(), Failure> {
         let unconfigured = *refusal == Refusal::Unconfigured;
         let state = if unconfigured {
@@ -253,7 +251,8 @@ impl PreviewUp {
         } else {
             CommentState::Refused { refusal: refusal.clone() }
         };
-        if !(unconfigured && admitted.pull_request.author_is_bot) {
+        let nobody_asked = admitted.pull_request.author_is_bot || trigger == RECONCILE;
+        if !(unconfigured && nobody_asked) {
             unless_github_refuses(conversation.last_comment(cx, &state).await)?;
         }
         if admitted.environment.deployment.is_some() {
@@ -261,6 +260,38 @@ impl PreviewUp {
         }
         let reason = comment::commit_status(&state).description;
         self.world.environments.remember(admitted.environment.id, Fact::Refused(reason)).await.map_err(failure)
+    }
+
+    /// The settings, checked, and the release they ask for, pinned.
+    async fn configure(&self, admitted: &Admitted) -> Result<Plan, Failure> {
+        let text = admitted.settings.as_deref().unwrap_or_default();
+        let settings =
+            settings::parse(text).map_err(|errors| failure(Error::diagnosed(settings::diagnosis(&errors))))?;
+        let (pull_request, environment) = (&admitted.pull_request, &admitted.environment);
+        let sha = &pull_request.head.sha;
+        let values = settings.helm_values(&Computed {
+            sha: sha.clone(),
+            number: environment.at.number,
+            branch: pull_request.head.branch.clone(),
+            host: environment.host.clone(),
+            url: environment.url.clone(),
+            namespace: environment.namespace.clone(),
+        });
+        let chart = match settings.chart_source(sha) {
+            // These are pinned by the commit and by the program.
+            chart @ (ChartSource::Path { .. } | ChartSource::Builtin) => chart,
+            chart => self.world.releases.resolve(&chart).await.map_err(failure)?,
+        };
+        let needs = Needs {
+            image: settings.image.as_ref().and_then(|image| {
+                let tag = values.pointer("/image/tag")?.as_str()?.to_owned();
+                Some(NeededImage { repository: image.repository.clone(), tag, wait: image.wait? })
+            }),
+            check: settings.wait_for.clone(),
+        };
+        let release =
+            ReleaseSpec { name: RELEASE.to_owned(), chart, values_files: settings.values_files.clone(), values };
+        Ok(Plan { settings, release, needs })
     }
 
     async fn announce(&self, cx: &Context, conversation: &Conversation, admitted: &Admitted) -> Result<(), Failure> {
@@ -279,8 +310,15 @@ impl PreviewUp {
         self.world.cluster.ensure_namespace(&namespace).await.map_err(failure)
     }
 
-    async fn apply_policies(&self, environment: &Environment, plan: &Plan) -> Result<(), Failure> {
-        self.world.cluster.apply_policies(&environment.namespace, &plan.settings.policies()).await.map_err(failure)
+    async fn apply_policies(&self, admitted: &Admitted, plan: &Plan) -> Result<(), Failure> {
+        let (cluster, namespace) = (&self.world.cluster, &admitted.environment.namespace);
+        cluster.apply_policies(namespace, &plan.settings.policies()).await.map_err(failure)?;
+        let secrets = plan.settings.secret_refs();
+        // An approved commit of a fork may run; what it could carry away stays out of its reach.
+        if secrets.is_empty() || admitted.pull_request.is_from_fork() {
+            return Ok(());
+        }
+        cluster.copy_secrets(namespace, &secrets).await.map_err(failure)
     }
 
     async fn release(&self, environment: &Environment, admitted: &Admitted, plan: &Plan) -> Result<Release, Failure> {
@@ -303,6 +341,10 @@ impl PreviewUp {
             std::sync::Arc::new(move |text| cx.progress(text))
         };
         let (cluster, namespace) = (&self.world.cluster, &environment.namespace);
+        if environment.life.asleep_since.is_some() {
+            // Helm need not have touched what only its replicas were taken from.
+            cluster.scale_back(namespace).await.map_err(failure)?;
+        }
         let limit = plan.settings.rollout.timeout;
         let rollout = cluster.await_rollout(namespace, progress);
         match tokio::time::timeout(limit, rollout).await {
@@ -325,11 +367,19 @@ impl PreviewUp {
         cx: &Context,
         conversation: &Conversation,
         admitted: &Admitted,
+        plan: &Plan,
         ready: &CommentState,
     ) -> Result<(), Failure> {
         // First what needs no GitHub: from here on the gateway serves this commit.
-        let live = Fact::Live(admitted.pull_request.head.sha.clone());
-        self.world.environments.remember(admitted.environment.id, live).await.map_err(failure)?;
+        let sleep_after = plan.settings.sleep.as_ref().map(|sleep| sleep.after);
+        let facts = [
+            Fact::Live(admitted.pull_request.head.sha.clone()),
+            Fact::Asleep(false),
+            Fact::Life { ttl: plan.settings.ttl, sleep_after },
+        ];
+        for fact in facts {
+            self.world.environments.remember(admitted.environment.id, fact).await.map_err(failure)?;
+        }
         unless_github_refuses(conversation.say(cx, ready).await)
     }
 
@@ -394,15 +444,9 @@ impl PreviewUp {
     }
 }
 
-impl Admitted {
-    fn is_live(&self) -> bool {
-        self.environment.live_sha.as_ref() == Some(&self.pull_request.head.sha)
-    }
-}
-
 /// Whether what started a run changes only whether the pull request is admitted.
 pub(crate) fn changes_labels(trigger: &str) -> bool {
-    matches!(trigger, "labeled" | "unlabeled")
+    matches!(trigger, "labeled" | "unlabeled" | "converted_to_draft")
 }
 
 /// What was done stands whether GitHub wants to hear of it or not: a locked conversation, a
@@ -417,29 +461,6 @@ pub(crate) fn unless_github_refuses(said: PortResult<()>) -> Result<(), Failure>
     }
 }
 
-/// The settings, checked, and the release they ask for, pinned.
-fn configure(admitted: &Admitted) -> PortResult<Plan> {
-    let text = admitted.settings.as_deref().unwrap_or_default();
-    let settings = settings::parse(text).map_err(|errors| Error::diagnosed(settings::diagnosis(&errors)))?;
-    let (pull_request, environment) = (&admitted.pull_request, &admitted.environment);
-    let sha = &pull_request.head.sha;
-    let values = settings.helm_values(&Computed {
-        sha: sha.clone(),
-        number: environment.at.number,
-        branch: pull_request.head.branch.clone(),
-        host: environment.host.clone(),
-        url: environment.url.clone(),
-        namespace: environment.namespace.clone(),
-    });
-    let release = ReleaseSpec {
-        name: RELEASE.to_owned(),
-        chart: settings.chart_source(sha),
-        values_files: settings.values_files.clone(),
-        values,
-    };
-    Ok(Plan { settings, release })
-}
-
 /// The release's name in every namespace: a namespace holds one release.
 pub(crate) const RELEASE: &str = "preview";
 
@@ -450,6 +471,17 @@ fn deploying(environment: &Environment) -> impl Fn(&[StepTime], Option<String>) 
         progress,
         previous: previous.clone(),
     }
+}
+
+/// Between two looks the step is not over, although each look is.
+fn waiting_at(name: &str, mut state: CommentState) -> CommentState {
+    if let CommentState::Deploying { steps, .. } = &mut state
+        && let Some(line) = steps.iter_mut().find(|line| line.name == name)
+    {
+        line.state = StepLineState::Running;
+        line.took = None;
+    }
+    state
 }
 
 /// The step of the story that was reached last.

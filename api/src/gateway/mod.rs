@@ -4,67 +4,85 @@
 
 mod forward;
 mod headers;
+mod host;
 mod page;
+mod stream;
+mod tunnel;
+mod visits;
 
 use std::sync::Arc;
 
 use poem::endpoint::make;
+use poem::http::Method;
 use poem::middleware::CatchPanic;
 use poem::{Endpoint, EndpointExt, Request, Response};
 use seatrial_operations::views::EnvironmentState;
 use seatrial_operations::{GatewayRoute, Operations};
 use tokio_util::sync::CancellationToken;
 
-use crate::session::authority;
+use forward::{ANSWER_PATIENCE, Trouble, forward};
+use visits::{Visit, Visits};
 
 pub(crate) fn endpoint(
     operations: Arc<Operations>,
     stopping: CancellationToken,
 ) -> impl Endpoint<Output = Response> + 'static {
+    let gateway = Arc::new(Gateway { visits: Arc::new(Visits::new(operations.clone())), operations, stopping });
     make(move |request| {
-        let (operations, stopping) = (operations.clone(), stopping.clone());
-        async move { answer(&operations, &stopping, request).await }
+        let gateway = gateway.clone();
+        async move { gateway.answer(request).await }
     })
     .with(CatchPanic::new().with_handler(|_| page::broken()))
 }
 
-async fn answer(operations: &Operations, stopping: &CancellationToken, request: Request) -> Response {
-    let Some(authority) = authority(&request) else { return page::unknown(None) };
-    let host = host_of(&authority);
-    let route = match operations.find_route(&host).await {
-        Ok(Some(route)) => route,
-        Ok(None) => return page::unknown(Some(&host)),
-        Err(error) => {
-            tracing::warn!(%error, host, "the gateway could not look up a host");
-            return page::unavailable();
+struct Gateway {
+    operations: Arc<Operations>,
+    visits: Arc<Visits>,
+    /// Cancelled when the server stops: tunnels would go on for ever.
+    stopping: CancellationToken,
+}
+
+impl Gateway {
+    async fn answer(&self, request: Request) -> Response {
+        // A tunnel to somewhere else: we are nobody's way out.
+        if request.method() == Method::CONNECT {
+            return page::no_tunnels();
         }
-    };
-    let Some(target) = &route.target else { return page::of_state(&route.environment) };
-    let stream = match operations.connect(&route.environment, target).await {
-        Ok(stream) => stream,
-        Err(error) => return unreachable(&route, &error.to_string()),
-    };
-    match forward::forward(stream, request, &authority, stopping).await {
-        Ok(response) => response,
-        Err(error) => unreachable(&route, &error),
+        let Some(named) = host::named(&request) else { return page::unclear() };
+        let route = match self.operations.find_route(&named.host).await {
+            Ok(Some(route)) => route,
+            Ok(None) => return page::unknown(&named.host),
+            Err(error) => {
+                tracing::warn!(%error, host = named.host, "the gateway could not look up a host");
+                return page::unavailable();
+            }
+        };
+        let environment = &route.environment.environment;
+        if route.environment.state == EnvironmentState::Sleeping {
+            self.visits.wake(environment).await;
+        }
+        let Some(target) = &route.target else { return page::of_state(&route.environment) };
+        let visit = Visit::begin(&self.visits, environment);
+        let stream = match self.operations.connect(&route.environment, target).await {
+            Ok(stream) => stream,
+            Err(error) => return unreachable(&route, &Trouble::Broken(error.to_string())),
+        };
+        let (authority, url) = (&named.authority, &environment.url);
+        let answer = forward(stream, request, authority, url, visit.noted(), &self.stopping, ANSWER_PATIENCE).await;
+        match answer {
+            Ok(response) => response,
+            Err(trouble) => unreachable(&route, &trouble),
+        }
     }
 }
 
 /// While a commit is deployed its predecessor may go away at any moment: that is no error.
-fn unreachable(route: &GatewayRoute, reason: &str) -> Response {
+fn unreachable(route: &GatewayRoute, trouble: &Trouble) -> Response {
     let view = &route.environment;
-    tracing::info!(namespace = %view.environment.namespace, reason, "a preview could not be reached");
-    match view.state {
-        EnvironmentState::Running => page::bad_gateway(view, reason),
+    tracing::info!(namespace = %view.environment.namespace, ?trouble, "a preview could not be reached");
+    match (view.state, trouble) {
+        (EnvironmentState::Running, Trouble::Broken(reason)) => page::bad_gateway(view, reason),
+        (EnvironmentState::Running, Trouble::Late(reason)) => page::late(view, reason),
         _ => page::of_state(view),
     }
-}
-
-/// Lower case, without the port and without the dot at the end.
-fn host_of(authority: &str) -> String {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    host.trim_end_matches('.').to_ascii_lowercase()
 }

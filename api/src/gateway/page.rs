@@ -8,13 +8,29 @@ use seatrial_operations::views::{EnvironmentState, EnvironmentView};
 /// The only thing these pages load is their own style, which is part of them.
 const STYLE: &str = include_str!("page.css");
 
-pub(super) fn unknown(host: Option<&str>) -> Response {
+pub(super) fn unknown(host: &str) -> Response {
     let body = html! {
         h1 { "No preview here" }
-        @if let Some(host) = host { p { "There is no preview at " code { (host) } "." } }
+        p { "There is no preview at " code { (host) } "." }
         p.quiet { "Previews are removed when their pull request is closed. The comment on the pull request has the current address." }
     };
     page(StatusCode::NOT_FOUND, "No preview here", body, None)
+}
+
+pub(super) fn unclear() -> Response {
+    let body = html! {
+        h1 { "Which preview?" }
+        p { "The request does not name exactly one host." }
+    };
+    page(StatusCode::BAD_REQUEST, "Which preview?", body, None)
+}
+
+pub(super) fn no_tunnels() -> Response {
+    let body = html! {
+        h1 { "No tunnels here" }
+        p { "Previews are reached by their own addresses; " code { "CONNECT" } " leads nowhere." }
+    };
+    page(StatusCode::METHOD_NOT_ALLOWED, "No tunnels here", body, None)
 }
 
 pub(super) fn unavailable() -> Response {
@@ -32,13 +48,21 @@ pub(super) fn broken() -> Response {
 }
 
 pub(super) fn bad_gateway(view: &EnvironmentView, reason: &str) -> Response {
+    no_answer(StatusCode::BAD_GATEWAY, view, reason)
+}
+
+pub(super) fn late(view: &EnvironmentView, reason: &str) -> Response {
+    no_answer(StatusCode::GATEWAY_TIMEOUT, view, reason)
+}
+
+fn no_answer(status: StatusCode, view: &EnvironmentView, reason: &str) -> Response {
     let body = html! {
         (about(view))
         h1 { "The application does not answer" }
         p { (reason) "." }
         p.quiet { "It was healthy when it was deployed. Its logs on Seatrial's page of this preview say more. This page tries again by itself." }
     };
-    page(StatusCode::BAD_GATEWAY, "The application does not answer", body, Some(10))
+    page(status, "The application does not answer", body, Some(10))
 }
 
 /// What the preview is doing instead of answering.
@@ -51,6 +75,9 @@ pub(super) fn of_state(view: &EnvironmentView) -> Response {
             let step = view.newest_run.as_ref().and_then(|run| run.current_step.as_deref());
             let step = step.map(|step| format!(" Step: {step}.")).unwrap_or_default();
             ("Deploying", format!("Commit {commit} is being deployed.{step}"), Some(2))
+        }
+        EnvironmentState::Sleeping => {
+            ("Waking up", "The preview slept because nobody used it. It is being woken.".to_owned(), Some(2))
         }
         EnvironmentState::Failed => ("The deployment failed", String::new(), Some(15)),
         EnvironmentState::Refused => (

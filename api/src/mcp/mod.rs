@@ -12,6 +12,8 @@ mod get_workflow_run;
 mod list_preview_environments;
 mod list_workflow_runs;
 mod retry_preview_deployment;
+mod sleep_preview_environment;
+mod wake_preview_environment;
 mod why_not_ready;
 
 use std::sync::Arc;
@@ -53,6 +55,8 @@ fn router() -> ToolRouter<Tools> {
         + Tools::get_preview_environment_router()
         + Tools::deploy_preview_environment_router()
         + Tools::retry_preview_deployment_router()
+        + Tools::sleep_preview_environment_router()
+        + Tools::wake_preview_environment_router()
         + Tools::delete_preview_environment_router()
         + Tools::get_preview_logs_router()
         + Tools::why_not_ready_router()

@@ -30,6 +30,46 @@ pub(super) async fn retry(api: Data<&Arc<Api>>, caller: Data<&Caller>, preview: 
 }
 
 #[handler]
+pub(super) async fn sleep(api: Data<&Arc<Api>>, caller: Data<&Caller>, preview: Path<String>) -> Response {
+    let done = match preview.parse::<EnvironmentName>() {
+        Ok(name) => api.operations.sleep_preview(&caller.0.0, &name).await,
+        Err(error) => Err(error),
+    };
+    to_preview(done)
+}
+
+#[handler]
+pub(super) async fn wake(api: Data<&Arc<Api>>, caller: Data<&Caller>, preview: Path<String>) -> Response {
+    let done = match preview.parse::<EnvironmentName>() {
+        Ok(name) => api.operations.wake_preview(&caller.0.0, &name).await,
+        Err(error) => Err(error),
+    };
+    to_preview(done)
+}
+
+/// Pins the preview, or lets its time count again.
+#[handler]
+pub(super) async fn pin(api: Data<&Arc<Api>>, caller: Data<&Caller>, preview: Path<String>) -> Response {
+    kept(&api, &caller, &preview, true).await
+}
+
+#[handler]
+pub(super) async fn unpin(api: Data<&Arc<Api>>, caller: Data<&Caller>, preview: Path<String>) -> Response {
+    kept(&api, &caller, &preview, false).await
+}
+
+async fn kept(api: &Api, caller: &Caller, preview: &str, pinned: bool) -> Response {
+    let done = match preview.parse::<EnvironmentName>() {
+        Ok(name) => api.operations.pin_preview(&caller.0, &name, pinned).await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(view) => see_other(&format!("/previews/{}", view.environment.id)),
+        Err(failure) => error(&failure.into()),
+    }
+}
+
+#[handler]
 pub(super) async fn delete(api: Data<&Arc<Api>>, caller: Data<&Caller>, preview: Path<String>) -> Response {
     let done = match preview.parse::<EnvironmentName>() {
         Ok(name) => api.operations.delete_preview(&caller.0.0, &name).await,

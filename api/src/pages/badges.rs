@@ -12,6 +12,7 @@ pub(super) fn preview(state: PreviewState) -> Markup {
         PreviewState::Queued => ("neutral", "Queued"),
         PreviewState::Deploying => ("info", "Deploying"),
         PreviewState::Running => ("good", "Running"),
+        PreviewState::Sleeping => ("neutral", "Asleep"),
         PreviewState::Failed => ("bad", "Failed"),
         PreviewState::Refused => ("warn", "Refused"),
         PreviewState::Deleting => ("info", "Deleting"),
@@ -50,6 +51,11 @@ pub(super) fn workflow(name: &str) -> &str {
     match name {
         "preview_up" => "Deploy",
         "preview_down" => "Remove",
+        "preview_sleep" => "Sleep",
+        "preview_wake" => "Wake",
+        "reconcile" => "Reconcile",
+        "sweep" => "Sweep",
+        "command" => "Command",
         other => other,
     }
 }

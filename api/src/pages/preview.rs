@@ -113,6 +113,11 @@ fn head(preview: &Preview, now: DateTime<Utc>) -> Markup {
                 div { dt { "Live now" } dd.mono { (format::short(live)) } }
             }
             div { dt { "Preview" } dd { a href=(format::web(&preview.url)) rel="noreferrer" { (format::without_scheme(&preview.url)) } } }
+            @if preview.pinned {
+                div { dt { "Kept" } dd { "Pinned" } }
+            } @else if let Some(expires_at) = preview.expires_at.filter(|_| preview.live_sha.is_some()) {
+                div { dt { "Kept until" } dd { (format::moment(expires_at)) " UTC" } }
+            }
             div { dt { "Updated" } dd { (format::age(preview.updated_at, now)) } }
         }
     }
@@ -145,6 +150,17 @@ fn actions(preview: &Preview) -> Markup {
         div.actions {
             @if state == EnvironmentState::Running {
                 a.button.primary href=(format::web(&preview.url)) rel="noreferrer" { "Open" }
+            }
+            @if state == EnvironmentState::Sleeping {
+                form method="post" action=(act("wake")) { button.primary type="submit" { "Wake" } }
+            }
+            @if state == EnvironmentState::Running {
+                form method="post" action=(act("sleep")) { button type="submit" { "Sleep" } }
+            }
+            @if preview.pinned {
+                form method="post" action=(act("unpin")) { button type="submit" { "Unpin" } }
+            } @else if preview.live_sha.is_some() {
+                form method="post" action=(act("pin")) { button type="submit" { "Pin" } }
             }
             @if state == EnvironmentState::Failed {
                 form method="post" action=(act("retry")) { button.primary type="submit" { "Retry" } }

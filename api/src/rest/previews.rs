@@ -32,6 +32,41 @@ impl Example for Deploy {
     }
 }
 
+/// How long a preview is kept.
+#[derive(Object)]
+#[oai(example)]
+struct Keep {
+    /// Keep it until its pull request is closed, or not any more.
+    pinned: Option<bool>,
+    /// Keep it at least so many hours from now.
+    #[oai(validator(minimum(value = "1"), maximum(value = "720")))]
+    for_hours: Option<u32>,
+}
+
+impl Example for Keep {
+    fn example() -> Self {
+        Self { pinned: None, for_hours: Some(72) }
+    }
+}
+
+/// Which commit somebody has read.
+#[derive(Object)]
+#[oai(example)]
+struct Approve {
+    /// `owner/name`.
+    repository: String,
+    /// The pull request's number.
+    number: u64,
+    /// The commit's id, or at least its first 7 digits.
+    commit: String,
+}
+
+impl Example for Approve {
+    fn example() -> Self {
+        Self { repository: "acme/shop".to_owned(), number: 7, commit: "3f0c9ab".to_owned() }
+    }
+}
+
 #[derive(ApiResponse)]
 enum AcceptedAnswer {
     /// Accepted; the run does it.
@@ -165,5 +200,72 @@ impl Previews {
         preview: Path<String>,
     ) -> Result<AcceptedAnswer, WriteError> {
         Ok(api.operations.delete_preview(&caller.0.0, &preview.parse()?).await?.into())
+    }
+
+    /// Put a preview to sleep
+    ///
+    /// Scales it to zero. Opening it, or asking for it, wakes it.
+    #[oai(path = "/:preview/sleep", method = "post", operation_id = "sleepPreview")]
+    async fn sleep(
+        &self,
+        api: Data<&Arc<Api>>,
+        caller: Data<&Caller>,
+        /// Its id or its namespace.
+        preview: Path<String>,
+    ) -> Result<AcceptedAnswer, WriteError> {
+        Ok(api.operations.sleep_preview(&caller.0.0, &preview.parse()?).await?.into())
+    }
+
+    /// Wake a sleeping preview
+    #[oai(path = "/:preview/wake", method = "post", operation_id = "wakePreview")]
+    async fn wake(
+        &self,
+        api: Data<&Arc<Api>>,
+        caller: Data<&Caller>,
+        /// Its id or its namespace.
+        preview: Path<String>,
+    ) -> Result<AcceptedAnswer, WriteError> {
+        Ok(api.operations.wake_preview(&caller.0.0, &preview.parse()?).await?.into())
+    }
+
+    /// Keep a preview
+    ///
+    /// Says how long it is kept although nobody uses it. What is not named stays as it is.
+    #[oai(path = "/:preview/life", method = "patch", operation_id = "keepPreview")]
+    async fn keep(
+        &self,
+        api: Data<&Arc<Api>>,
+        caller: Data<&Caller>,
+        /// Its id or its namespace.
+        preview: Path<String>,
+        body: Json<Keep>,
+    ) -> Result<Json<Preview>, WriteError> {
+        let name: EnvironmentName = preview.parse()?;
+        let who = &caller.0.0;
+        let mut kept = api.operations.get_preview(who, &name).await?;
+        if let Some(pinned) = body.pinned {
+            kept = api.operations.pin_preview(who, &name, pinned).await?;
+        }
+        if let Some(hours) = body.for_hours {
+            let by = std::time::Duration::from_secs(u64::from(hours) * 3_600);
+            kept = api.operations.extend_preview(who, &name, by).await?;
+        }
+        Ok(Json(kept.into()))
+    }
+
+    /// Approve a fork's commit
+    ///
+    /// Deploys it. Only the pull request's newest commit can be approved, and a push needs an
+    /// approval of its own.
+    #[oai(path = "/approvals", method = "post", operation_id = "approveCommit")]
+    async fn approve(
+        &self,
+        api: Data<&Arc<Api>>,
+        caller: Data<&Caller>,
+        body: Json<Approve>,
+    ) -> Result<AcceptedAnswer, WriteError> {
+        let requested =
+            api.operations.approve_pull_request(&caller.0.0, &body.repository, body.number, &body.commit).await?;
+        Ok(requested.into())
     }
 }

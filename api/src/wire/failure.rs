@@ -32,6 +32,10 @@ pub enum FailureReason {
     JobFailed,
     RolloutTimeout,
     HealthCheck,
+    /// A check that the settings wait for has failed.
+    CheckFailed,
+    /// What was waited for did not come in its time.
+    NeverCame,
     NamespaceConflict,
     NamespaceStuck,
     Other,
@@ -142,6 +146,8 @@ impl From<views::Reason> for FailureReason {
             R::JobFailed => Self::JobFailed,
             R::RolloutTimeout => Self::RolloutTimeout,
             R::HealthCheck => Self::HealthCheck,
+            R::CheckFailed => Self::CheckFailed,
+            R::NeverCame => Self::NeverCame,
             R::NamespaceConflict => Self::NamespaceConflict,
             R::NamespaceStuck => Self::NamespaceStuck,
             R::Other => Self::Other,

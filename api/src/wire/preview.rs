@@ -41,6 +41,13 @@ pub struct Preview {
     /// Who is to blame, when the newest deployment failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Diagnosis>,
+    /// When it was last deployed, visited or spoken to.
+    pub active_at: DateTime<Utc>,
+    /// When it is deleted if nobody uses it until then; absent while it is pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Kept however long nobody uses it.
+    pub pinned: bool,
     /// What was removed, once the preview is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<TeardownReceipt>,
@@ -61,6 +68,8 @@ pub enum PreviewState {
     Deploying,
     /// Answers at its URL.
     Running,
+    /// Scaled to zero because nobody used it; opening it wakes it.
+    Sleeping,
     Failed,
     /// Admission said no: a draft, a fork, a filter, no settings.
     Refused,
@@ -123,6 +132,9 @@ impl From<views::EnvironmentView> for Preview {
             live_sha: environment.live_sha.map(String::from),
             refusal: environment.refusal,
             failure: environment.failure.filter(|_| failed).map(Diagnosis::from),
+            active_at: environment.life.active_at,
+            expires_at: environment.life.ends_at(),
+            pinned: environment.life.pinned,
             receipt: environment.receipt.map(TeardownReceipt::from),
             run: view.newest_run.map(Run::from),
             created_at: environment.created_at,
@@ -138,6 +150,7 @@ impl From<views::EnvironmentState> for PreviewState {
             S::Queued => Self::Queued,
             S::Deploying => Self::Deploying,
             S::Running => Self::Running,
+            S::Sleeping => Self::Sleeping,
             S::Failed => Self::Failed,
             S::Refused => Self::Refused,
             S::Deleting => Self::Deleting,
@@ -147,8 +160,16 @@ impl From<views::EnvironmentState> for PreviewState {
 }
 
 impl PreviewState {
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Deploying, Self::Running, Self::Failed, Self::Refused, Self::Deleting, Self::Deleted];
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Deploying,
+        Self::Running,
+        Self::Sleeping,
+        Self::Failed,
+        Self::Refused,
+        Self::Deleting,
+        Self::Deleted,
+    ];
 
     pub fn as_str(self) -> &'static str {
         views::EnvironmentState::from(self).as_str()
@@ -166,6 +187,7 @@ impl From<PreviewState> for views::EnvironmentState {
             PreviewState::Queued => Self::Queued,
             PreviewState::Deploying => Self::Deploying,
             PreviewState::Running => Self::Running,
+            PreviewState::Sleeping => Self::Sleeping,
             PreviewState::Failed => Self::Failed,
             PreviewState::Refused => Self::Refused,
             PreviewState::Deleting => Self::Deleting,

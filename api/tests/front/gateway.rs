@@ -1,13 +1,18 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use reqwest::StatusCode;
+use seatrial_preview::ports::Fact;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::application;
 use crate::world::World;
 
 impl World {
-    async fn open(&self, host: &str, path: &str) -> Response {
+    async fn open(&self, host: &str, path: &str) -> reqwest::Response {
         let url = format!("http://{}{path}", self.gateway.address);
         let request = self.client.get(url).header("host", host).header("x-forwarded-for", "6.6.6.6");
         request.header("connection", "close, x-mine").header("x-mine", "1").send().await.unwrap()
@@ -121,6 +126,107 @@ async fn a_preview_that_is_not_ready_says_so_and_refreshes() {
     let response = world.open("pr-8-shop.localhost", "/").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.text().await.unwrap().contains("Culprit"));
+}
+
+/// What the gateway answers to these bytes: the status, and the namespaces that it connected to.
+async fn raw(world: &World, request: &str) -> (u16, Vec<String>) {
+    world.cluster.connected.lock().unwrap().clear();
+    let mut client = TcpStream::connect(world.gateway.address).await.unwrap();
+    client.write_all(request.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("no answer to {request:?}: {answer:?}"));
+    (status, world.cluster.connected.lock().unwrap().clone())
+}
+
+#[tokio::test]
+async fn a_preview_is_reached_by_its_own_name_only() {
+    let world = World::new().await;
+    world.running(7, "x").await;
+    world.running(8, "x").await;
+    let echo = async |request: Request<Incoming>| {
+        Response::new(application::text(format!("{} {:?}", request.uri(), request.headers())))
+    };
+    *world.cluster.application.lock().unwrap() = Some(application::serving(echo).await);
+    let reached = |number| (200, vec![format!("pr-shop-{number}")]);
+    let close = "connection: close\r\n\r\n";
+    for host in ["pr-7-shop.localhost", "PR-7-Shop.LocalHost:8081", "pr-7-shop.localhost.", "pr-7-shop.localhost.:80"] {
+        assert_eq!(raw(&world, &format!("GET / HTTP/1.1\r\nhost: {host}\r\n{close}")).await, reached(7), "{host}");
+    }
+    for headers in [
+        "x-forwarded-host: pr-8-shop.localhost",
+        "forwarded: host=pr-8-shop.localhost",
+        "x-original-host: pr-8-shop.localhost",
+        "x-host: pr-8-shop.localhost",
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nhost: pr-7-shop.localhost\r\n{headers}\r\n{close}");
+        assert_eq!(raw(&world, &request).await, reached(7), "{headers}");
+    }
+    let absolute = "GET http://pr-8-shop.localhost:8081/x HTTP/1.1\r\nhost:";
+    assert_eq!(raw(&world, &format!("{absolute} pr-8-shop.localhost\r\n{close}")).await, reached(8));
+
+    let nowhere = |status| (status, Vec::<String>::new());
+    for contradiction in [
+        format!("{absolute} pr-7-shop.localhost\r\n{close}"),
+        format!("GET http://x@pr-8-shop.localhost/ HTTP/1.1\r\nhost: pr-8-shop.localhost\r\n{close}"),
+        format!("GET / HTTP/1.1\r\nhost: pr-7-shop.localhost\r\nhost: pr-8-shop.localhost\r\n{close}"),
+        format!("GET / HTTP/1.1\r\nhost: pr-7-shop.localhost\r\nHost: pr-7-shop.localhost\r\n{close}"),
+        format!("GET / HTTP/1.1\r\nhost:\r\n{close}"),
+        "GET / HTTP/1.0\r\n\r\n".to_owned(),
+    ] {
+        assert_eq!(raw(&world, &contradiction).await, nowhere(400), "{contradiction}");
+    }
+    for other in [
+        "pr-9-shop.localhost",
+        "x.pr-7-shop.localhost",
+        "pr-7-shop.localhost.evil",
+        "pr-7-shop",
+        "pr-7-shop.localhost..",
+        "127.0.0.1",
+    ] {
+        assert_eq!(raw(&world, &format!("GET / HTTP/1.1\r\nhost: {other}\r\n{close}")).await, nowhere(404), "{other}");
+    }
+    let tunnel = "CONNECT pr-7-shop.localhost:80 HTTP/1.1\r\nhost: pr-7-shop.localhost:80\r\n\r\n";
+    assert_eq!(raw(&world, tunnel).await, nowhere(405));
+}
+
+#[tokio::test]
+async fn a_visit_wakes_what_sleeps() {
+    let world = World::new().await;
+    let id = world.running(7, "x").await;
+    world.store.remember(id, Fact::Asleep(true)).await.unwrap();
+    let response = world.open("pr-7-shop.localhost", "/").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key("retry-after"));
+    let page = response.text().await.unwrap();
+    assert!(page.contains("Waking up") && page.contains("http-equiv=\"refresh\""), "{page}");
+    // The page's other parts, and the page again, ask for nothing more.
+    world.open("pr-7-shop.localhost", "/favicon.ico").await;
+    world.open("pr-7-shop.localhost", "/").await;
+    let runs = world.read("/api/v1/runs").await;
+    let workflows: Vec<&str> =
+        runs["items"].as_array().unwrap().iter().map(|run| run["workflow"].as_str().unwrap()).collect();
+    assert_eq!(workflows, ["preview_wake", "preview_up"]);
+    assert_eq!(*world.cluster.connected.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_visit_is_remembered() {
+    let world = World::new().await;
+    world.running(7, "x").await;
+    let (address, _asked) = application("HTTP/1.1 204 No Content\r\n\r\n", false).await;
+    *world.cluster.application.lock().unwrap() = Some(address);
+    let active_at = async || {
+        let found = world.store.find_environment_of(&crate::world::at(7)).await.unwrap().unwrap();
+        found.environment.life.active_at
+    };
+    let before = active_at().await;
+    assert_eq!(world.open("pr-7-shop.localhost", "/").await.status(), StatusCode::NO_CONTENT);
+    // It is written beside the answer.
+    let remembered = async { while active_at().await == before {} };
+    tokio::time::timeout(Duration::from_secs(30), remembered).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod application;
 mod gateway;
 mod generated;
 mod mcp;
 mod pages;
 mod rest;
 mod standins;
+mod streams;
 mod webhook;
 mod world;

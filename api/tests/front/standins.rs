@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 #[derive(Default)]
 pub struct StandInCluster {
     pub application: Mutex<Option<SocketAddr>>,
+    /// The namespaces that were connected to.
+    pub connected: Mutex<Vec<String>>,
     pub pods: Mutex<Vec<PodStatus>>,
     pub log: Mutex<Vec<String>>,
 }
@@ -73,7 +75,8 @@ impl Cluster for StandInCluster {
     async fn probe(&self, _: &Namespace, _: &ServiceTarget, _: &str) -> Result<ProbeAnswer> {
         not_asked("a probe")
     }
-    async fn connect(&self, _: &Namespace, _: &ServiceTarget) -> Result<Box<dyn ByteStream>> {
+    async fn connect(&self, namespace: &Namespace, _: &ServiceTarget) -> Result<Box<dyn ByteStream>> {
+        self.connected.lock().unwrap().push(namespace.to_string());
         let address = *self.application.lock().unwrap();
         let address = address.ok_or_else(|| Error::transient("no pod of the service is ready"))?;
         let stream = TcpStream::connect(address).await.map_err(|error| Error::transient(error.to_string()))?;
@@ -105,6 +108,18 @@ impl Cluster for StandInCluster {
     async fn version(&self) -> Result<String> {
         Ok("v1.34.1".to_owned())
     }
+    async fn copy_secrets(&self, _: &Namespace, _: &[SecretRef]) -> Result<()> {
+        not_asked("a secret's copy")
+    }
+    async fn scale_to_zero(&self, _: &Namespace) -> Result<()> {
+        not_asked("sleep")
+    }
+    async fn scale_back(&self, _: &Namespace) -> Result<()> {
+        not_asked("waking")
+    }
+    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>> {
+        not_asked("namespaces")
+    }
 }
 
 /// Has the pull requests it is given.
@@ -123,6 +138,24 @@ impl Forge for StandInForge {
         let known = self.pull_requests.lock().unwrap();
         let found = known.iter().find(|pull_request| pull_request.at == *at).cloned();
         found.ok_or_else(|| Error::not_found(format!("there is no pull request {at}")))
+    }
+    async fn list_repositories(&self) -> Result<Vec<RepositoryName>> {
+        not_asked_of_forge()
+    }
+    async fn list_open_pull_requests(&self, _: &RepositoryName) -> Result<Vec<PullRequest>> {
+        not_asked_of_forge()
+    }
+    async fn list_changed_files(&self, _: &PullRequestRef) -> Result<Vec<String>> {
+        not_asked_of_forge()
+    }
+    async fn find_check(&self, _: &RepositoryName, _: &HeadSha, _: &str) -> Result<Option<Check>> {
+        not_asked_of_forge()
+    }
+    async fn can_write(&self, _: &RepositoryName, _: &str) -> Result<bool> {
+        not_asked_of_forge()
+    }
+    async fn react(&self, _: &RepositoryName, _: CommentId, _: Reaction) -> Result<()> {
+        not_asked_of_forge()
     }
     async fn find_file(&self, _: &RepositoryName, _: &str, _: &str) -> Result<Option<String>> {
         not_asked_of_forge()

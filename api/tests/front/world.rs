@@ -6,7 +6,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use seatrial_api::{ApiConfig, Serving, serve, serve_gateway};
 use seatrial_engine::{
     AttemptOutcome, Claim, ClaimRequest, Clock, Context, Entry, Failure, FinishedAttempt, Limits, Registry, RunId,
-    StepKey, SystemClock, Transition, WorkerId, Workflow,
+    StepKey, SystemClock, Transition, WorkerId, Workflow, WorkflowVersions,
 };
 use seatrial_forge_github::webhook;
 use seatrial_operations::{Access, Operations, Parts, WebhookDecoder};
@@ -176,7 +176,9 @@ impl World {
         let now = SystemClock.now();
         let request = ClaimRequest {
             worker: WorkerId::new("worker-1"),
-            workflows: vec!["preview_up".to_owned(), "preview_down".to_owned()],
+            workflows: ["preview_up", "preview_down"]
+                .map(|name| WorkflowVersions { name: name.to_owned(), versions: 1..=9 })
+                .to_vec(),
             limit: 1,
             limits: Limits::default(),
             now,

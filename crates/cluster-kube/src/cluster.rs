@@ -13,7 +13,8 @@ use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use seatrial_preview::policies::Policies;
 use seatrial_preview::ports::{
-    ByteStream, Cluster, LogQuery, NamespaceSpec, Ownership, ProbeAnswer, ProgressSink, Rollout,
+    ByteStream, Cluster, LogQuery, NamespaceFound, NamespaceSpec, Ownership, ProbeAnswer, ProgressSink, Rollout,
+    SecretRef,
 };
 use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
 use secrecy::SecretString;
@@ -21,8 +22,8 @@ use tokio::sync::OnceCell;
 
 use crate::config::ClusterConfig;
 use crate::{
-    accounts, contents, diagnosis, errors, forward, logs, namespaces, pods, policies, rollout, snapshot, targets,
-    teardown,
+    accounts, contents, diagnosis, errors, forward, logs, namespaces, pods, policies, rollout, secrets, sleep,
+    snapshot, targets, teardown,
 };
 
 /// An API server that does not answer a plain request within this time is away.
@@ -163,6 +164,22 @@ impl Cluster for KubeCluster {
 
     async fn await_namespace_gone(&self, namespace: &Namespace, patience: Duration) -> Result<()> {
         teardown::await_gone(self, namespace, patience).await
+    }
+
+    async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()> {
+        secrets::copy(self, namespace, secrets).await
+    }
+
+    async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()> {
+        sleep::scale_to_zero(self, namespace).await
+    }
+
+    async fn scale_back(&self, namespace: &Namespace) -> Result<()> {
+        sleep::scale_back(self, namespace).await
+    }
+
+    async fn list_namespaces(&self) -> Result<Vec<NamespaceFound>> {
+        namespaces::list(self).await
     }
 
     async fn version(&self) -> Result<String> {

@@ -1,6 +1,7 @@
 //! Which cluster, and what has to be known of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use seatrial_preview::{Error, Result};
@@ -17,6 +18,9 @@ pub struct ClusterConfig {
     /// From where the API server reaches pods (CIDRs). Needed for health checks only where the
     /// network plugin does not let the control plane pass by itself; see [`crate::policies`].
     pub api_server_cidrs: Vec<String>,
+    /// How long a pod may find no node, or a claim no volume, before the rollout fails. An
+    /// autoscaler that brings up a node takes about a minute.
+    pub unschedulable_limit: Duration,
 }
 
 impl Default for ClusterConfig {
@@ -26,6 +30,7 @@ impl Default for ClusterConfig {
             context: None,
             ingress_namespace: "ingress-nginx".to_owned(),
             api_server_cidrs: Vec::new(),
+            unschedulable_limit: Duration::from_secs(60),
         }
     }
 }

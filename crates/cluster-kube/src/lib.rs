@@ -20,11 +20,14 @@ mod policies;
 mod quantity;
 mod rollout;
 mod scene;
+mod secrets;
+mod sleep;
 mod snapshot;
 mod standing;
 mod targets;
 mod teardown;
 mod verdict;
+mod volumes;
 mod workloads;
 
 pub use cluster::KubeCluster;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use seatrial_preview::ports::{NamespaceSpec, Ownership};
+use seatrial_preview::ports::{NamespaceFound, NamespaceSpec, Ownership};
 use seatrial_preview::{Error, Namespace, PullRequestRef, Result};
 use serde_json::{Value, json};
 
@@ -69,6 +69,51 @@ pub(crate) async fn ensure(cluster: &KubeCluster, spec: &NamespaceSpec) -> Resul
     }
 }
 
+/// Read in pieces: one page of namespaces at a time.
+const PAGE: u32 = 500;
+
+/// What bears our label and says whose it is. What does not say it, is left out and logged: nobody
+/// must take it for an orphan.
+pub(crate) async fn list(cluster: &KubeCluster) -> Result<Vec<NamespaceFound>> {
+    let mut found = Vec::new();
+    let mut params = ListParams::default().labels(&format!("{MANAGED_BY}={SEATRIAL}")).limit(PAGE);
+    loop {
+        let page = all(cluster)
+            .list_metadata(&params)
+            .await
+            .map_err(|error| errors::explain("list the namespaces of the previews", error))?;
+        for namespace in page.items.iter().filter(|namespace| namespace.metadata.deletion_timestamp.is_none()) {
+            match recognise(namespace) {
+                Ok(recognised) => found.push(recognised),
+                Err(why) => {
+                    tracing::warn!(namespace = namespace.name_any(), %why, "a namespace bears Seatrial's label but does not say whose it is; it is left alone");
+                }
+            }
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn recognise(namespace: &impl ResourceExt) -> Result<NamespaceFound, String> {
+    let name = namespace.name_any().parse().map_err(|error: Error| error.message)?;
+    let owner =
+        namespace.annotations().get(PULL_REQUEST).ok_or_else(|| format!("it lacks the annotation {PULL_REQUEST}"))?;
+    let id = namespace.labels().get(ENVIRONMENT).ok_or_else(|| format!("it lacks the label {ENVIRONMENT}"))?;
+    let environment = serde_json::from_value(json!(id)).map_err(|error| format!("{ENVIRONMENT}: {error}"))?;
+    Ok(NamespaceFound { name, at: parse_owner(owner)?, environment })
+}
+
+fn parse_owner(text: &str) -> Result<PullRequestRef, String> {
+    let unreadable = || format!("{text:?} is not a pull request: owner/name#number is expected");
+    let (repository, number) = text.rsplit_once('#').ok_or_else(unreadable)?;
+    let repository = repository.parse().map_err(|error: Error| error.message)?;
+    let number = number.parse().map_err(|_| unreadable())?;
+    Ok(PullRequestRef { repository, number })
+}
+
 pub(crate) async fn find_owner(cluster: &KubeCluster, namespace: &Namespace, at: &PullRequestRef) -> Result<Ownership> {
     Ok(match find(cluster, namespace).await? {
         None => Ownership::Absent,
@@ -85,10 +130,14 @@ async fn repair(cluster: &KubeCluster, spec: &NamespaceSpec) -> Result<()> {
     }
 }
 
+pub(crate) fn is_ours(found: &KubeNamespace) -> bool {
+    label(found, MANAGED_BY) == Some(SEATRIAL)
+}
+
 /// `Conflict`, in words, unless the namespace was made by Seatrial for this pull request.
 pub(crate) fn verify_ours(found: &KubeNamespace, at: &PullRequestRef) -> Result<()> {
     let name = found.name_any();
-    if label(found, MANAGED_BY) != Some(SEATRIAL) {
+    if !is_ours(found) {
         return Err(Error::conflict(format!(
             "the namespace {name} exists and was not made by Seatrial, so it is left alone. Rename or delete it, then retry {at}"
         )));
@@ -171,6 +220,31 @@ mod tests {
         assert!(verify_ours(&namespace, &at).unwrap_err().message.contains("lacks the annotation"));
         namespace.metadata.labels = None;
         assert!(verify_ours(&namespace, &at).unwrap_err().message.contains("not made by Seatrial"));
+    }
+
+    #[test]
+    fn what_we_made_is_recognised_and_nothing_else() {
+        let made = |change: &dyn Fn(&mut Value)| {
+            let mut namespace = render(&spec());
+            change(&mut namespace);
+            recognise(&serde_json::from_value::<KubeNamespace>(namespace).unwrap())
+        };
+        let expected =
+            NamespaceFound { name: spec().name, at: spec().at, environment: EnvironmentId(uuid::Uuid::nil()) };
+        assert_eq!(made(&|_| {}), Ok(expected));
+        let annotated =
+            |owner: Value| made(&|namespace| namespace["metadata"]["annotations"][PULL_REQUEST] = owner.clone());
+        for owner in ["acme/shop", "acme/shop#", "acme/shop#x", "acme/shop#-1", "#7", "acme#7", "a/b/c#7", ""] {
+            assert!(annotated(json!(owner)).is_err(), "{owner:?}");
+        }
+        assert!(
+            made(&|namespace| namespace["metadata"]["annotations"] = json!({})).unwrap_err().contains(PULL_REQUEST)
+        );
+        for id in [json!("not-a-uuid"), json!("")] {
+            assert!(made(&|namespace| namespace["metadata"]["labels"][ENVIRONMENT] = id.clone()).is_err(), "{id}");
+        }
+        assert!(made(&|namespace| namespace["metadata"]["labels"] = json!({})).unwrap_err().contains(ENVIRONMENT));
+        assert!(made(&|namespace| namespace["metadata"]["name"] = json!("shop")).is_err());
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) async fn await_ready(
     }
     let mut changes = watch(&cluster.streams, namespace);
     let mut scene = Scene::default();
-    let mut patience = Patience::default();
+    let mut patience = Patience::new(cluster.settings.unschedulable_limit);
     let mut said = String::new();
     loop {
         let mut recheck = None;

@@ -7,7 +7,7 @@ use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt, TryFutureExt};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event as KubeEvent, Pod};
+use k8s_openapi::api::core::v1::{Event as KubeEvent, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster::KubeCluster;
 
-/// The workloads of a namespace, their pods, and refusals to make pods.
+/// The workloads of a namespace, their pods and claims, and what events say against them.
 #[derive(Debug, Default)]
 pub(crate) struct Scene {
     pub deployments: Shelf<Deployment>,
@@ -28,9 +28,11 @@ pub(crate) struct Scene {
     pub daemon_sets: Shelf<DaemonSet>,
     pub jobs: Shelf<Job>,
     pub pods: Shelf<Pod>,
+    pub claims: Shelf<PersistentVolumeClaim>,
     pub events_seen: bool,
-    /// By the uid of the workload: the newest message why its pods are not made.
-    pub refusals: BTreeMap<String, String>,
+    /// By uid: the newest message why a workload's pods are not made, why a pod's volume is not
+    /// mounted, why a claim gets no volume.
+    pub complaints: BTreeMap<String, String>,
 }
 
 /// Objects of one kind by name.
@@ -73,6 +75,10 @@ impl<K: ResourceExt> Shelf<K> {
         }
     }
 
+    pub(crate) fn find(&self, name: &str) -> Option<&K> {
+        self.items.get(name)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
         self.items.values()
     }
@@ -90,6 +96,7 @@ pub(crate) enum Change {
     DaemonSet(Event<DaemonSet>),
     Job(Event<Job>),
     Pod(Event<Pod>),
+    Claim(Event<PersistentVolumeClaim>),
     Event(Event<KubeEvent>),
 }
 
@@ -104,6 +111,7 @@ impl Scene {
             && self.daemon_sets.complete
             && self.jobs.complete
             && self.pods.complete
+            && self.claims.complete
             && self.events_seen
     }
 
@@ -115,31 +123,34 @@ impl Scene {
             Change::DaemonSet(event) => self.daemon_sets.note(event),
             Change::Job(event) => self.jobs.note(event),
             Change::Pod(event) => self.pods.note(event),
+            Change::Claim(event) => self.claims.note(event),
             // Events from before the watch may speak of an earlier deployment. Controllers repeat
             // theirs within seconds.
-            Change::Event(Event::Apply(event)) => self.note_refusal(&event),
+            Change::Event(Event::Apply(event)) => self.note_complaint(&event),
             Change::Event(Event::InitDone) => self.events_seen = true,
             Change::Event(_) => {}
         }
     }
 
-    fn note_refusal(&mut self, event: &KubeEvent) {
-        if event.reason.as_deref() == Some("FailedCreate")
+    fn note_complaint(&mut self, event: &KubeEvent) {
+        let reason = event.reason.as_deref().unwrap_or_default();
+        if matches!(reason, "FailedCreate" | "FailedMount" | "ProvisioningFailed" | "FailedBinding")
             && let (Some(uid), Some(message)) = (&event.involved_object.uid, &event.message)
         {
-            self.refusals.insert(uid.clone(), message.clone());
+            self.complaints.insert(uid.clone(), message.clone());
         }
     }
 
     /// What there is right now, events included, whenever they were.
     pub(crate) async fn load(cluster: &KubeCluster, namespace: &Namespace) -> Result<Self> {
-        let (deployments, replica_sets, stateful_sets, daemon_sets, jobs, pods, events) = futures::try_join!(
+        let (deployments, replica_sets, stateful_sets, daemon_sets, jobs, pods, claims, events) = futures::try_join!(
             list::<Deployment>(cluster, namespace),
             list::<ReplicaSet>(cluster, namespace),
             list::<StatefulSet>(cluster, namespace),
             list::<DaemonSet>(cluster, namespace),
             list::<Job>(cluster, namespace),
             list::<Pod>(cluster, namespace),
+            list::<PersistentVolumeClaim>(cluster, namespace),
             list::<KubeEvent>(cluster, namespace),
         )?;
         let mut scene = Self {
@@ -149,17 +160,18 @@ impl Scene {
             daemon_sets: Shelf::of(daemon_sets),
             jobs: Shelf::of(jobs),
             pods: Shelf::of(pods),
+            claims: Shelf::of(claims),
             events_seen: true,
-            refusals: BTreeMap::new(),
+            complaints: BTreeMap::new(),
         };
         for event in events {
-            scene.note_refusal(&event);
+            scene.note_complaint(&event);
         }
         Ok(scene)
     }
 }
 
-async fn list<K>(cluster: &KubeCluster, namespace: &Namespace) -> Result<Vec<K>>
+pub(crate) async fn list<K>(cluster: &KubeCluster, namespace: &Namespace) -> Result<Vec<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
@@ -182,6 +194,7 @@ pub(crate) fn watch(client: &Client, namespace: &Namespace) -> Changes {
     changes.push(one(client, namespace, Change::DaemonSet));
     changes.push(one(client, namespace, Change::Job));
     changes.push(one(client, namespace, Change::Pod));
+    changes.push(one(client, namespace, Change::Claim));
     changes.push(one(client, namespace, Change::Event));
     changes
 }

@@ -13,11 +13,11 @@ use crate::blame::{Blame, blame_container};
 use crate::pods::{self, bounded};
 use crate::scene::Scene;
 use crate::standing::{Standing, is_hook, standing};
+use crate::volumes::{self, blame_volume};
 use crate::workloads::{Workload, workloads};
 
-/// A pod that no node takes may still be helped: by a node that an autoscaler brings up, which
-/// takes about this long, or by room that another preview gives back.
-const UNSCHEDULABLE_LIMIT: Duration = Duration::from_secs(60);
+/// What a pod refers to may be made in the same breath, after the pod.
+const SAME_BREATH: Duration = Duration::from_secs(10);
 
 /// Pods on their way out still count against the quota. After the last one is gone its room is
 /// offered again within this time (the controllers' own backoff).
@@ -38,18 +38,25 @@ pub(crate) enum Verdict {
 }
 
 /// How long what may pass has been seen. Measured on our own clock: the cluster's may differ.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Patience {
     since: HashMap<String, Instant>,
     /// When a pod that still uses up quota was last seen.
     leaving: Option<Instant>,
+    /// How long a pod that no node takes may still be helped: by a node that an autoscaler brings
+    /// up, by room that another preview gives back, by a volume that is being made.
+    unschedulable: Duration,
     /// Everything that stands in the way counts at once: for a deadline that has passed.
     spent: bool,
 }
 
 impl Patience {
+    pub(crate) fn new(unschedulable: Duration) -> Self {
+        Self { since: HashMap::new(), leaving: None, unschedulable, spent: false }
+    }
+
     pub(crate) fn spent() -> Self {
-        Self { spent: true, ..Self::default() }
+        Self { spent: true, ..Self::new(Duration::ZERO) }
     }
 
     /// What is left of `limit` for `what`; `None` when it is over.
@@ -71,7 +78,7 @@ pub(crate) fn judge(scene: &Scene, patience: &mut Patience, now: Instant) -> Ver
     for pod in scene.pods.iter() {
         let standing = standing(scene, pod);
         if matches!(standing, Standing::Current | Standing::OfJob) {
-            blames.extend(blame_pod(pod, standing, patience, now, &mut recheck));
+            blames.extend(blame_pod(scene, pod, standing, patience, now, &mut recheck));
         }
     }
     let workloads = workloads(scene);
@@ -102,6 +109,7 @@ impl Recheck {
 }
 
 fn blame_pod(
+    scene: &Scene,
     pod: &Pod,
     standing: Standing,
     patience: &mut Patience,
@@ -114,19 +122,24 @@ fn blame_pod(
     if worst.is_some() {
         return worst;
     }
-    let conditions = status.conditions.iter().flatten();
-    let unscheduled = conditions.clone().find(|condition| {
-        condition.type_ == "PodScheduled"
-            && condition.status == "False"
-            && condition.reason.as_deref() == Some("Unschedulable")
-    })?;
-    let key = format!("unschedulable {}", pod.uid().unwrap_or_default());
-    if let Some(left) = patience.left(key, UNSCHEDULABLE_LIMIT, now) {
-        recheck.after(left);
-        return None;
+    let uid = pod.uid().unwrap_or_default();
+    let (key, limit, blame) = if let Some((decisive, blame)) = blame_volume(scene, pod) {
+        (format!("volume {uid}"), if decisive { SAME_BREATH } else { patience.unschedulable }, blame)
+    } else {
+        (format!("unschedulable {uid}"), patience.unschedulable, blame_schedule(pod)?)
+    };
+    match patience.left(key, limit, now) {
+        Some(left) => {
+            recheck.after(left);
+            None
+        }
+        None => Some(blame),
     }
+}
+
+fn blame_schedule(pod: &Pod) -> Option<Blame> {
+    let why = volumes::unscheduled(pod)?;
     let name = pod.name_any();
-    let why = unscheduled.message.as_deref().unwrap_or("no node takes it");
     Some(Blame {
         reason: Reason::Unschedulable,
         culprit: format!("pod {name:?}"),

@@ -79,7 +79,7 @@ pub(crate) fn workloads(scene: &Scene) -> Vec<Workload> {
         found.push(plain("Pod", pod, i32::from(ready), 1, ready));
     }
     for workload in found.iter_mut().filter(|workload| !workload.settled && workload.refusal.is_none()) {
-        workload.refusal = scene.refusals.get(&workload.uid).cloned();
+        workload.refusal = scene.complaints.get(&workload.uid).cloned();
     }
     found
 }

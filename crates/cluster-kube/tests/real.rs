@@ -14,9 +14,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, LimitRange, Namespace as KubeNamespace, Pod, ResourceQuota, Secret, ServiceAccount,
+    ConfigMap, LimitRange, Namespace as KubeNamespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret,
+    ServiceAccount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -27,9 +31,10 @@ use seatrial_cluster_kube::{ClusterConfig, KubeCluster};
 use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, Reason};
 use seatrial_preview::policies::{Egress, Network, PodSecurity, Policies, Quota};
-use seatrial_preview::ports::{Cluster, LogQuery, NamespaceSpec, ProgressSink};
+use seatrial_preview::ports::{Cluster, LogQuery, NamespaceFound, NamespaceSpec, ProgressSink, SecretRef};
 use seatrial_preview::{EnvironmentId, Error, ErrorKind, Namespace, PullRequestRef};
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -155,14 +160,50 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 impl World {
     /// A namespace spec of its own for each test; what an earlier test run left is removed first.
     async fn spec(&self, name: &str) -> NamespaceSpec {
-        let spec = NamespaceSpec {
-            name: format!("pr-real-{name}").parse().unwrap(),
-            at: PullRequestRef { repository: "acme/real".parse().unwrap(), number: 12 },
-            environment: EnvironmentId(uuid::Uuid::now_v7()),
-            pod_security: PodSecurity::Restricted,
-        };
+        let name = format!("pr-real-{name}").parse().unwrap();
+        let spec = NamespaceSpec { environment: EnvironmentId(uuid::Uuid::now_v7()), ..self.spec_of(&name) };
         self.remove(&spec.name).await;
         spec
+    }
+
+    /// The spec that [`World::spec`] gave for it, but for the environment.
+    fn spec_of(&self, name: &Namespace) -> NamespaceSpec {
+        NamespaceSpec {
+            name: name.clone(),
+            at: PullRequestRef { repository: "acme/real".parse().unwrap(), number: 12 },
+            environment: EnvironmentId(uuid::Uuid::nil()),
+            pod_security: PodSecurity::Restricted,
+        }
+    }
+
+    async fn environment(&self, name: &Namespace) -> EnvironmentId {
+        let listed = self.cluster.list_namespaces().await.unwrap();
+        listed.into_iter().find(|found| found.name == *name).unwrap().environment
+    }
+
+    /// What an operator gets by `secretSources` in the values of charts/seatrial.
+    async fn grant_secrets(&self, source: &str, names: &[&str]) {
+        let values = json!([{ "namespace": source, "names": names }]);
+        let output = Command::new(&self.helm)
+            .args(["template", "seatrial"])
+            .arg(root().join("charts/seatrial"))
+            .args(["--namespace", "seatrial", "--set", "server.enabled=false"])
+            .args(["--show-only", "templates/secrets.yaml", "--set-json"])
+            .arg(format!("secretSources={values}"))
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut documents = Vec::new();
+        for document in serde_yaml_ng::Deserializer::from_str(&text) {
+            documents.push(serde_json::Value::deserialize(document).unwrap());
+        }
+        let [role, binding] = documents.try_into().unwrap();
+        let roles: Api<Role> = Api::namespaced(self.admin.clone(), source);
+        roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
+        let bindings: Api<RoleBinding> = Api::namespaced(self.admin.clone(), source);
+        bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
     }
 
     /// By the administrator, whatever state it is in.
@@ -202,19 +243,62 @@ impl World {
         assert!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// One that gives pods without a node a moment only.
+    async fn hasty(&self) -> KubeCluster {
+        let unschedulable_limit = Duration::from_secs(2);
+        let kubeconfig = Some(self.folder.path().join("seatrial.yaml"));
+        KubeCluster::connect(ClusterConfig { kubeconfig, unschedulable_limit, ..ClusterConfig::default() })
+            .await
+            .unwrap()
+    }
+
     async fn rollout(&self, namespace: &Namespace) -> Result<Vec<(String, String)>, Error> {
+        Self::rollout_on(&self.cluster, namespace).await
+    }
+
+    async fn rollout_on(cluster: &KubeCluster, namespace: &Namespace) -> Result<Vec<(String, String)>, Error> {
         let (sink, said) = sink();
-        let outcome = tokio::time::timeout(LIMIT, self.cluster.await_rollout(namespace, sink))
+        let outcome = tokio::time::timeout(LIMIT, cluster.await_rollout(namespace, sink))
             .await
             .unwrap_or_else(|_| panic!("no verdict within {LIMIT:?}; progress: {:?}", said.lock().unwrap()));
         outcome.map(|rollout| rollout.workloads)
     }
 
     async fn broken(&self, namespace: &Namespace) -> Diagnosis {
-        let error = self.rollout(namespace).await.unwrap_err();
+        Self::broken_on(&self.cluster, namespace).await
+    }
+
+    async fn broken_on(cluster: &KubeCluster, namespace: &Namespace) -> Diagnosis {
+        let error = Self::rollout_on(cluster, namespace).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         *error.diagnosis.unwrap_or_else(|| panic!("not diagnosed: {}", error.message))
     }
+}
+
+/// Of the sample image, well behaved; `change` is merged into the container.
+fn stateful_set(name: &str, replicas: i32, change: serde_json::Value) -> StatefulSet {
+    serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "spec": { "replicas": replicas, "serviceName": name, "selector": { "matchLabels": { "app": name } },
+            "template": pod_template(name, change) },
+    }))
+    .unwrap()
+}
+
+fn pod_template(name: &str, change: serde_json::Value) -> serde_json::Value {
+    let mut container = json!({
+        "name": name, "image": "localhost:5000/shop:base",
+        "resources": { "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "cpu": "200m", "memory": "64Mi" } },
+        "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+    });
+    for (key, value) in change.as_object().unwrap() {
+        container[key] = value.clone();
+    }
+    let context = json!({ "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": { "type": "RuntimeDefault" } });
+    json!({
+        "metadata": { "labels": { "app": name } },
+        "spec": { "terminationGracePeriodSeconds": 1, "securityContext": context, "containers": [container] },
+    })
 }
 
 fn free() -> Patch<serde_json::Value> {
@@ -293,6 +377,187 @@ async fn a_namespace_lives_and_ends() {
 }
 
 #[tokio::test]
+async fn namespaces_are_listed_with_their_owners() {
+    let Some(world) = world().await else { return };
+    let listed = async |name: &Namespace| -> Option<NamespaceFound> {
+        world.cluster.list_namespaces().await.unwrap().into_iter().find(|found| found.name == *name)
+    };
+    let spec = world.spec("listed").await;
+    assert_eq!(listed(&spec.name).await, None);
+    world.cluster.ensure_namespace(&spec).await.unwrap();
+    let found = listed(&spec.name).await.unwrap();
+    assert_eq!((&found.at, found.environment), (&spec.at, spec.environment));
+
+    // One that does not say whose it is, is nobody's: not listed, and no reason to list nothing.
+    let api: Api<KubeNamespace> = Api::all(world.admin.clone());
+    let owner = |value| Patch::Merge(json!({ "metadata": { "annotations": { "seatrial.dev/pull-request": value } } }));
+    api.patch(spec.name.as_str(), &PatchParams::default(), &owner("whose?")).await.unwrap();
+    assert_eq!(listed(&spec.name).await, None);
+    api.patch(spec.name.as_str(), &PatchParams::default(), &owner("acme/real#12")).await.unwrap();
+    assert!(listed(&spec.name).await.is_some());
+
+    let maps: Api<ConfigMap> = Api::namespaced(world.admin.clone(), spec.name.as_str());
+    let held = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });
+    maps.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
+    world.cluster.delete_namespace(&spec.name, &spec.at).await.unwrap();
+    assert!(api.get_opt(spec.name.as_str()).await.unwrap().is_some(), "it is still going");
+    assert_eq!(listed(&spec.name).await, None);
+    world.remove(&spec.name).await;
+}
+
+#[tokio::test]
+async fn a_preview_sleeps_and_wakes() {
+    let Some(world) = world().await else { return };
+    let namespace = world.place("sleep", Quota::default()).await;
+    // Nothing there: nothing to do.
+    world.cluster.scale_to_zero(&namespace).await.unwrap();
+    world.cluster.scale_back(&namespace).await.unwrap();
+
+    world.release(&namespace, &["replicas=2"]).await;
+    let sets: Api<StatefulSet> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let deployments: Api<Deployment> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let pods: Api<Pod> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    for (name, replicas) in [("db", 1), ("off", 0)] {
+        sets.create(&PostParams::default(), &stateful_set(name, replicas, json!({}))).await.unwrap();
+    }
+    let replicas = async || {
+        let shop = deployments.get("shop").await.unwrap().spec.unwrap().replicas.unwrap();
+        let (db, off) = (sets.get("db").await.unwrap(), sets.get("off").await.unwrap());
+        (shop, db.spec.unwrap().replicas.unwrap(), off.spec.unwrap().replicas.unwrap())
+    };
+    world.rollout(&namespace).await.unwrap();
+
+    world.cluster.scale_to_zero(&namespace).await.unwrap();
+    assert_eq!(replicas().await, (0, 0, 0));
+    eventually("the pods are gone", async || pods.list(&ListParams::default()).await.unwrap().items.is_empty()).await;
+    // Repeated, and interrupted in between: nothing is forgotten.
+    world.cluster.scale_to_zero(&namespace).await.unwrap();
+    let half = Patch::Merge(json!({ "spec": { "replicas": 1 } }));
+    sets.patch("db", &PatchParams::default(), &half).await.unwrap();
+    world.cluster.scale_to_zero(&namespace).await.unwrap();
+    assert_eq!(replicas().await, (0, 0, 0));
+    // What is repaired in the namespace leaves the memory alone.
+    let spec = NamespaceSpec { environment: world.environment(&namespace).await, ..world.spec_of(&namespace) };
+    world.cluster.ensure_namespace(&spec).await.unwrap();
+
+    world.cluster.scale_back(&namespace).await.unwrap();
+    assert_eq!(replicas().await, (2, 1, 0));
+    world.rollout(&namespace).await.unwrap();
+    world.cluster.scale_back(&namespace).await.unwrap();
+    let api: Api<KubeNamespace> = Api::all(world.admin.clone());
+    let found = api.get(namespace.as_str()).await.unwrap();
+    assert!(found.annotations().keys().all(|key| !key.contains("replicas")), "{:?}", found.annotations());
+
+    // A deployment that finds it asleep sets the chart's replicas; waking changes them no more.
+    world.cluster.scale_to_zero(&namespace).await.unwrap();
+    world.release(&namespace, &["replicas=1"]).await;
+    assert_eq!(replicas().await.0, 1);
+    world.cluster.scale_back(&namespace).await.unwrap();
+    assert_eq!(replicas().await, (1, 1, 0));
+    world.remove(&namespace).await;
+}
+
+#[tokio::test]
+async fn an_autoscaler_does_not_wake_what_sleeps() {
+    let Some(world) = world().await else { return };
+    let namespace = world.place("autoscaled", Quota::default()).await;
+    world.release(&namespace, &[]).await;
+    let scalers: Api<HorizontalPodAutoscaler> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let deployments: Api<Deployment> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let scaler = serde_json::from_value(json!({
+        "metadata": { "name": "shop" },
+        "spec": { "minReplicas": 2, "maxReplicas": 3,
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" } },
+    }))
+    .unwrap();
+    let replicas = async || deployments.get("shop").await.unwrap().spec.unwrap().replicas.unwrap();
+    scalers.create(&PostParams::default(), &scaler).await.unwrap();
+    eventually("the autoscaler works", async || replicas().await == 2).await;
+    world.cluster.scale_to_zero(&namespace).await.unwrap();
+    eventually("the autoscaler is switched off", async || {
+        let status = scalers.get("shop").await.unwrap().status.unwrap_or_default();
+        let mut conditions = status.conditions.unwrap_or_default().into_iter();
+        conditions.any(|condition| condition.reason.as_deref() == Some("ScalingDisabled"))
+    })
+    .await;
+    assert_eq!(replicas().await, 0);
+    world.cluster.scale_back(&namespace).await.unwrap();
+    assert_eq!(replicas().await, 2);
+    world.remove(&namespace).await;
+}
+
+#[tokio::test]
+async fn secrets_are_copied_when_they_were_granted() {
+    const SOURCE: &str = "seatrial-test-secrets";
+    let Some(world) = world().await else { return };
+    let namespace = world.place("secrets", Quota::default()).await;
+    let all: Api<KubeNamespace> = Api::all(world.admin.clone());
+    if all.get_opt(SOURCE).await.unwrap().is_some() {
+        all.delete(SOURCE, &DeleteParams::default()).await.unwrap();
+        eventually("the source is removed", async || all.get_opt(SOURCE).await.unwrap().is_none()).await;
+    }
+    all.create(&PostParams::default(), &namespace_object(SOURCE, "somebody", "restricted")).await.unwrap();
+    let sources: Api<Secret> = Api::namespaced(world.admin.clone(), SOURCE);
+    let copies: Api<Secret> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let secret = |data: serde_json::Value| -> Secret {
+        serde_json::from_value(json!({
+            "metadata": { "name": "registry", "labels": { "team": "shop" }, "annotations": { "note": "of the source" } },
+            "type": "kubernetes.io/dockerconfigjson", "stringData": data,
+        }))
+        .unwrap()
+    };
+    let pull = r#"{"auths":{}}"#;
+    sources.create(&PostParams::default(), &secret(json!({ ".dockerconfigjson": pull, "old": "1" }))).await.unwrap();
+    let wanted = |name: &str| [SecretRef { namespace: SOURCE.to_owned(), name: name.to_owned() }];
+
+    let error = world.cluster.copy_secrets(&namespace, &wanted("registry")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Forbidden, "{error}");
+    assert!(
+        error.message.contains("secretSources: [{ namespace: seatrial-test-secrets, names: [registry] }]"),
+        "{error}"
+    );
+
+    world.grant_secrets(SOURCE, &["registry", "missing"]).await;
+    eventually("the grant is in force", async || {
+        world.cluster.copy_secrets(&namespace, &wanted("registry")).await.is_ok()
+    })
+    .await;
+    world.cluster.copy_secrets(&namespace, &wanted("registry")).await.unwrap();
+    let copy = copies.get("registry").await.unwrap();
+    assert_eq!(copy.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
+    let data = copy.data.clone().unwrap();
+    assert_eq!((data[".dockerconfigjson"].0.as_slice(), data["old"].0.as_slice()), (pull.as_bytes(), b"1".as_slice()));
+    assert_eq!(copy.labels().keys().collect::<Vec<_>>(), ["app.kubernetes.io/managed-by"]);
+    assert_eq!(copy.annotations().keys().collect::<Vec<_>>(), ["seatrial.dev/copied-from"]);
+
+    // As the source again: what it no longer has goes, what somebody changed here too.
+    let change = Patch::Merge(json!({ "data": { "old": null }, "stringData": { "new": "2" } }));
+    sources.patch("registry", &PatchParams::default(), &change).await.unwrap();
+    let meddle = Patch::Merge(json!({ "stringData": { ".dockerconfigjson": r#"{"auths":{"evil":{}}}"# } }));
+    copies.patch("registry", &PatchParams::default(), &meddle).await.unwrap();
+    world.cluster.copy_secrets(&namespace, &wanted("registry")).await.unwrap();
+    let data = copies.get("registry").await.unwrap().data.unwrap();
+    assert_eq!(data.keys().collect::<Vec<_>>(), [".dockerconfigjson", "new"]);
+    assert_eq!(data[".dockerconfigjson"].0, pull.as_bytes());
+
+    // Of several, all or none.
+    let both = [wanted("registry"), wanted("missing")].concat();
+    copies.delete("registry", &DeleteParams::default()).await.unwrap();
+    let error = world.cluster.copy_secrets(&namespace, &both).await.unwrap_err();
+    assert!(error.is_not_found() && error.message.contains("no secret missing"), "{error}");
+    assert!(copies.get_opt("registry").await.unwrap().is_none());
+
+    // Granted are these names in this namespace, for reading; nothing else.
+    let of = |namespace: &str| -> Api<Secret> { Api::namespaced(world.seatrial.clone(), namespace) };
+    assert_refused("another secret", of(SOURCE).get("other").await);
+    assert_refused("listing the source", of(SOURCE).list(&ListParams::default()).await);
+    assert_refused("writing the source", of(SOURCE).patch("registry", &PatchParams::default(), &change).await);
+    assert_refused("reading a preview's", of(namespace.as_str()).get("registry").await);
+    all.delete(SOURCE, &DeleteParams::default()).await.unwrap();
+    world.remove(&namespace).await;
+}
+
+#[tokio::test]
 async fn a_foreign_namespace_is_left_alone() {
     let Some(world) = world().await else { return };
     let spec = world.spec("foreign").await;
@@ -305,6 +570,12 @@ async fn a_foreign_namespace_is_left_alone() {
     ] {
         assert_eq!(error.kind, ErrorKind::Conflict);
         assert!(error.message.contains("was not made by Seatrial"), "{error}");
+    }
+    for error in [
+        world.cluster.scale_to_zero(&spec.name).await.unwrap_err(),
+        world.cluster.scale_back(&spec.name).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
     }
     let found = api.get(spec.name.as_str()).await.unwrap();
     assert_eq!(found.metadata.managed_fields, made.metadata.managed_fields);
@@ -580,6 +851,83 @@ async fn failures_are_named_and_forgotten_once_mended() {
 }
 
 #[tokio::test]
+async fn what_a_chart_refers_to_and_is_not_there_is_named() {
+    let Some(world) = world().await else { return };
+    let namespace = world.place("refers", Quota::default()).await;
+    let sets: Api<StatefulSet> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let jobs: Api<Job> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let post = PostParams::default();
+    let with_volume = |name: &str, volume: serde_json::Value| {
+        let mounts = json!({ "volumeMounts": [{ "name": volume["name"], "mountPath": "/volume" }] });
+        let mut set = serde_json::to_value(stateful_set(name, 1, mounts)).unwrap();
+        set["spec"]["template"]["spec"]["volumes"] = json!([volume]);
+        serde_json::from_value(set).unwrap()
+    };
+    let gone = async |name: &str| {
+        let pods: Api<Pod> = Api::namespaced(world.admin.clone(), namespace.as_str());
+        sets.delete(name, &DeleteParams::default()).await.unwrap();
+        let of = ListParams::default().labels(&format!("app={name}"));
+        eventually("its pods are gone", async || pods.list(&of).await.unwrap().items.is_empty()).await;
+    };
+
+    let from =
+        json!({ "env": [{ "name": "KEY", "valueFrom": { "secretKeyRef": { "name": "payment", "key": "key" } } }] });
+    sets.create(&post, &stateful_set("config", 1, from)).await.unwrap();
+    let config = world.broken(&namespace).await;
+    assert_eq!(
+        (config.reason, config.culprit.as_str()),
+        (Reason::ContainerConfig, r#"container "config" of pod "config-0""#),
+        "{config:?}"
+    );
+    assert!(config.summary.contains(r#"secret "payment" not found"#), "{config:?}");
+    gone("config").await;
+
+    let volume = json!({ "name": "rates", "configMap": { "name": "exchange-rates" } });
+    sets.create(&post, &with_volume("mount", volume)).await.unwrap();
+    let mount = world.broken(&namespace).await;
+    assert_eq!((mount.reason, mount.culprit.as_str()), (Reason::ContainerConfig, r#"pod "mount-0""#), "{mount:?}");
+    assert!(mount.summary.contains(r#"configmap "exchange-rates" not found"#), "{mount:?}");
+    gone("mount").await;
+
+    // The first is sure within seconds of the control plane's word, the second has the limit.
+    let hasty = world.hasty().await;
+    for (class, said) in [("fast", r#"storage class "fast""#), ("", "no storage class")] {
+        let name = format!("data-{}", if class.is_empty() { "none" } else { class });
+        let claim = serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": { "requests": { "storage": "1Gi" } } },
+        }))
+        .unwrap();
+        claims.create(&post, &claim).await.unwrap();
+        let volume = json!({ "name": "data", "persistentVolumeClaim": { "claimName": name } });
+        sets.create(&post, &with_volume("db", volume)).await.unwrap();
+        let cluster = if class.is_empty() { &hasty } else { &world.cluster };
+        let stuck = World::broken_on(cluster, &namespace).await;
+        let culprit = format!("PersistentVolumeClaim {name:?}");
+        assert_eq!((stuck.reason, stuck.culprit), (Reason::Unschedulable, culprit), "{}", stuck.summary);
+        assert!(stuck.summary.contains(said) && stuck.summary.contains(r#"pod "db-0""#), "{}", stuck.summary);
+        gone("db").await;
+    }
+    let volume = json!({ "name": "data", "persistentVolumeClaim": { "claimName": "data-lost" } });
+    sets.create(&post, &with_volume("db", volume)).await.unwrap();
+    let missing = world.broken(&namespace).await;
+    assert!(missing.summary.contains(r#""data-lost", which does not exist"#), "{missing:?}");
+    gone("db").await;
+
+    let crash = json!({ "env": [{ "name": "CRASH", "value": "true" }] });
+    let template = pod_template("migrate", crash);
+    let mut job = json!({ "metadata": { "name": "migrate" }, "spec": { "backoffLimit": 0, "template": template } });
+    job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+    jobs.create(&post, &serde_json::from_value(job).unwrap()).await.unwrap();
+    let failed = world.broken(&namespace).await;
+    assert_eq!((failed.reason, failed.culprit.as_str()), (Reason::JobFailed, r#"Job "migrate""#), "{failed:?}");
+    assert!(failed.evidence.iter().any(|evidence| evidence.text.contains("shop-db:5432")), "{failed:?}");
+    world.remove(&namespace).await;
+}
+
+#[tokio::test]
 async fn limits_are_named() {
     let Some(world) = world().await else { return };
     let quota = Quota { cpu: "900".into(), memory: "64Gi".into(), pods: 2 };
@@ -590,11 +938,9 @@ async fn limits_are_named() {
     assert!(full.summary.contains("limited: pods=2"), "{full:?}");
 
     world.release(&namespace, &["resources.requests.cpu=400", "resources.limits.cpu=400"]).await;
-    eventually("the pod is told of as unschedulable", async || {
-        let found = world.cluster.diagnose(&namespace).await.unwrap();
-        found.is_some_and(|found| found.reason == Reason::Unschedulable && found.summary.contains("Insufficient cpu"))
-    })
-    .await;
+    let stuck = World::broken_on(&world.hasty().await, &namespace).await;
+    assert_eq!(stuck.reason, Reason::Unschedulable, "{stuck:?}");
+    assert!(stuck.summary.contains("Insufficient cpu"), "{stuck:?}");
 
     // A chart that wants more than Pod Security allows; made by hand, the sample's is well behaved.
     let loose = json!({
@@ -605,7 +951,7 @@ async fn limits_are_named() {
         } },
     });
     world.release(&namespace, &["replicas=0"]).await;
-    let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> = Api::namespaced(world.admin.clone(), namespace.as_str());
+    let sets: Api<StatefulSet> = Api::namespaced(world.admin.clone(), namespace.as_str());
     sets.create(&PostParams::default(), &serde_json::from_value(loose).unwrap()).await.unwrap();
     let refused = world.broken(&namespace).await;
     assert_eq!(

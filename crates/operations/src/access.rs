@@ -23,6 +23,11 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Somebody who commented on a pull request; GitHub was asked whether they may.
+    pub(crate) fn of_github(login: &str) -> Self {
+        Self { name: format!("{login} on GitHub") }
+    }
+
     fn operator() -> Self {
         Self { name: "operator".to_owned() }
     }

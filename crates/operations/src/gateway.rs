@@ -24,7 +24,7 @@ impl Operations {
             // An earlier commit stays up until the new one has replaced it. After a failure that
             // is no longer certain, and a page that says what failed is worth more.
             S::Queued | S::Deploying => view.environment.live_sha.is_some(),
-            S::Failed | S::Refused | S::Deleting | S::Deleted => false,
+            S::Sleeping | S::Failed | S::Refused | S::Deleting | S::Deleted => false,
         };
         let target = view.environment.target.clone().filter(|_| serves);
         Ok(Some(GatewayRoute { environment: view, target }))

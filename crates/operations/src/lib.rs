@@ -5,9 +5,11 @@
 //! long work is a run of a workflow. Every operation takes the [`Principal`] that asks.
 
 mod access;
+mod commands;
 mod error;
 mod events;
 mod gateway;
+mod life;
 mod logs;
 mod name;
 mod operations;

@@ -124,13 +124,13 @@ impl Operations {
         self.store.list_deliveries(page).await.map_err(|error| of_page(error, page))
     }
 
-    async fn start(&self, run: Result<NewRun, seatrial_engine::Failure>) -> Result<RunId, OperationError> {
+    pub(crate) async fn start(&self, run: Result<NewRun, seatrial_engine::Failure>) -> Result<RunId, OperationError> {
         let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
         Ok(self.store.start(run).await?.id)
     }
 }
 
-fn trigger(who: &Principal) -> String {
+pub(crate) fn trigger(who: &Principal) -> String {
     format!("manual: {}", who.name())
 }
 

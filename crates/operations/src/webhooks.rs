@@ -1,11 +1,10 @@
 use std::fmt;
 
 use seatrial_engine::NewRun;
+use seatrial_preview::DeliveryId;
 use seatrial_preview::event::ForgeEvent;
-use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::{DeliveryId, PullRequestRef};
-use seatrial_store::{Accepted, NewDelivery};
-use seatrial_workflows::{deploy, remove};
+use seatrial_store::{Accepted, Meaning, NewDelivery};
+use seatrial_workflows::{command, deploy, remove};
 
 use crate::error::OperationError;
 use crate::operations::Operations;
@@ -78,35 +77,39 @@ impl Operations {
         meaning: ForgeEvent,
         body: &[u8],
     ) -> Result<NewDelivery, OperationError> {
-        let of = |action: Option<String>, at: Option<PullRequestRef>| NewDelivery {
+        let run = |run: Result<NewRun, seatrial_engine::Failure>| {
+            let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
+            Ok::<_, OperationError>(run.deduplication(id))
+        };
+        let (action, at, meaning) = match meaning {
+            ForgeEvent::Deploy { pull_request, action } => {
+                let at = pull_request.at.clone();
+                let run = run(deploy(&at, Some((*pull_request).clone()), &action))?;
+                (Some(action), Some(at), Meaning::Start { pull_request, run, unless_idle: None })
+            }
+            ForgeEvent::Remove { pull_request, action } => {
+                let at = pull_request.at.clone();
+                let run = run(remove(&at, &action))?;
+                // A teardown of nothing would only make a comment that nobody needs.
+                let unless_idle = Some(format!("{action}: the pull request has no preview"));
+                (Some(action), Some(at), Meaning::Start { pull_request, run, unless_idle })
+            }
+            ForgeEvent::Command(comment) => {
+                let at = comment.at.clone();
+                (Some("created".to_owned()), Some(at), Meaning::Command(run(command(comment))?))
+            }
+            ForgeEvent::Arrived { repository, sha, .. } => (None, None, Meaning::Arrived { repository, sha }),
+            ForgeEvent::Renamed { from, to } => (Some("renamed".to_owned()), None, Meaning::Renamed { from, to }),
+            ForgeEvent::Ignored { reason } => (None, None, Meaning::Ignored(reason)),
+        };
+        Ok(NewDelivery {
             id: DeliveryId(id.to_owned()),
             event: event.to_owned(),
             action,
             at,
             payload: body.to_vec(),
-            ignored: None,
-            start: None,
-            unless_idle: None,
-        };
-        let start = |pull_request: Box<PullRequest>, run: Result<NewRun, seatrial_engine::Failure>| {
-            let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
-            Ok::<_, OperationError>((*pull_request, run.deduplication(id)))
-        };
-        match meaning {
-            ForgeEvent::Deploy { pull_request, action } => {
-                let run = deploy(&pull_request.at, Some((*pull_request).clone()), &action);
-                let delivery = of(Some(action), Some(pull_request.at.clone()));
-                Ok(NewDelivery { start: Some(start(pull_request, run)?), ..delivery })
-            }
-            ForgeEvent::Remove { pull_request, action } => {
-                let delivery = of(Some(action.clone()), Some(pull_request.at.clone()));
-                // A teardown of nothing would only make a comment that nobody needs.
-                let unless_idle = Some(format!("{action}: the pull request has no preview"));
-                let run = remove(&pull_request.at, &action);
-                Ok(NewDelivery { start: Some(start(pull_request, run)?), unless_idle, ..delivery })
-            }
-            ForgeEvent::Ignored { reason } => Ok(NewDelivery { ignored: Some(reason), ..of(None, None) }),
-        }
+            meaning,
+        })
     }
 }
 

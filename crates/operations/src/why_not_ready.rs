@@ -149,6 +149,14 @@ fn words(
             format!("The preview is ready: commit {commit} answers at {}.", environment.url),
             "Open the URL.".to_owned(),
         ),
+        S::Sleeping => (
+            "The preview sleeps: nobody used it, so it was scaled to zero.".to_owned(),
+            format!("Open {} or wake it; it is back within a minute.", environment.url),
+        ),
+        S::Queued if environment.waits_for_place => (
+            format!("Commit {commit} waits for a place: as many previews as there may be are up."),
+            format!("{wait} Deleting a preview, or putting one to sleep, makes room sooner."),
+        ),
         S::Queued => (
             format!("Commit {commit} is queued: it waits for a worker, or for the run before it to stop."),
             format!("{wait} If it stays so for minutes, check /readyz and that `seatrial serve` or a worker runs."),

@@ -12,8 +12,11 @@ use crate::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus}
 use crate::settings::Refusal;
 
 mod markdown;
+mod notice;
 #[cfg(test)]
 mod tests;
+
+pub use notice::{Answer, Notice};
 
 /// All that the comment says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,12 +28,19 @@ pub struct CommentView {
     pub admin_url: Option<String>,
     pub updated_at: DateTime<Utc>,
     pub state: CommentState,
+    pub notices: Vec<Notice>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum CommentState {
-    Queued,
+    /// Nothing was deployed; somebody asks for something all the same.
+    Nothing,
+    /// There is no room for it yet. `position` is 1 for the next.
+    Queued {
+        position: u32,
+        wait: Option<Duration>,
+    },
     Deploying {
         steps: Vec<StepLine>,
         /// What the running step waits for: `web 1/2`.
@@ -44,6 +54,11 @@ pub enum CommentState {
         steps: Vec<StepLine>,
         /// Sentences worth knowing although all is well.
         notes: Vec<String>,
+    },
+    /// Scaled to zero; opening it wakes it.
+    Sleeping {
+        url: String,
+        since: DateTime<Utc>,
     },
     Failed {
         step: String,
@@ -100,9 +115,10 @@ const DESCRIPTION_MAX: usize = 140;
 pub fn render(view: &CommentView) -> String {
     let mut parts = vec![marker(&view.at)];
     match &view.state {
-        CommentState::Queued => {
+        CommentState::Nothing => parts.push("### No preview".to_owned()),
+        CommentState::Queued { position, wait } => {
             parts.push("### ⏳ Preview queued".to_owned());
-            parts.push(format!("{}It starts as soon as a worker is free.", of_commit(view)));
+            parts.push(format!("{}{}", of_commit(view), in_line(*position, *wait)));
         }
         CommentState::Deploying { steps, progress, previous } => deploying(view, steps, progress, previous, &mut parts),
         CommentState::Ready { url, took, steps, notes } => {
@@ -111,6 +127,15 @@ pub fn render(view: &CommentView) -> String {
             parts.push(format!("{}Deployed in {}.", of_commit(view), words(*took)));
             parts.extend(bullets(notes));
             parts.extend(step_table(steps));
+        }
+        CommentState::Sleeping { url, since } => {
+            parts.push("### 💤 Preview asleep".to_owned());
+            parts.push(format!("**{}**", markdown::link(without_scheme(url), url)));
+            parts.push(format!(
+                "{}Nobody used it, so it was scaled to zero at {}. Opening it, or `/preview wake`, brings it back.",
+                of_commit(view),
+                time(*since)
+            ));
         }
         CommentState::Failed { step, diagnosis, steps } => failed(view, step, diagnosis, steps, &mut parts),
         CommentState::Refused { refusal } => {
@@ -139,8 +164,22 @@ pub fn render(view: &CommentView) -> String {
         }
         CommentState::Deleted { receipt } => deleted(receipt, &mut parts),
     }
+    parts.extend(view.notices.iter().map(notice::render));
     parts.push(footer(view));
     parts.join("\n\n")
+}
+
+/// `3rd in line, about 4 min`.
+fn in_line(position: u32, wait: Option<Duration>) -> String {
+    let place = match (position % 10, position % 100) {
+        _ if position == 1 => "Next in line".to_owned(),
+        (1, tens) if tens != 11 => format!("{position}st in line"),
+        (2, tens) if tens != 12 => format!("{position}nd in line"),
+        (3, tens) if tens != 13 => format!("{position}rd in line"),
+        _ => format!("{position}th in line"),
+    };
+    let wait = wait.map(|wait| format!(", about {}", about(wait))).unwrap_or_default();
+    format!("All places for previews are taken. {place}{wait}; it starts by itself.")
 }
 
 fn deploying(
@@ -222,8 +261,8 @@ fn refused(refusal: &Refusal) -> (&'static str, Vec<String>) {
         Refusal::Fork => (
             "No preview: this pull request comes from a fork",
             vec![
-                "A preview runs the pull request's code inside the cluster, so pull requests from forks are not deployed. This version has no way to approve one.".to_owned(),
-                "Someone with write access who has read the changes can push them to a branch of this repository and open a pull request from there.".to_owned(),
+                "A preview runs the pull request's code inside the cluster, so a commit of a fork is deployed only when someone with write access has read it and said so.".to_owned(),
+                "To approve a commit, comment `/preview approve <sha>`. A push needs an approval of its own, and secrets are never copied into a fork's preview.".to_owned(),
             ],
         ),
         Refusal::Bot => (
@@ -244,6 +283,13 @@ fn refused(refusal: &Refusal) -> (&'static str, Vec<String>) {
                 "This pull request goes into {}. Previews are made for those that go into {}; `filters.baseBranches` in `.seatrial.yaml` has the list.",
                 short_code(base),
                 choice("", "one of", allowed),
+            )],
+        ),
+        Refusal::Paths { wanted } => (
+            "No preview: nothing that is previewed was changed",
+            vec![format!(
+                "Previews are made for pull requests that change {}; `filters.paths` in `.seatrial.yaml` has the list.",
+                choice("", "one of", wanted),
             )],
         ),
         Refusal::Closed => (
@@ -366,6 +412,14 @@ fn words(duration: Duration) -> String {
     }
 }
 
+/// Whole minutes, or hours: an estimate has no seconds.
+fn about(duration: Duration) -> String {
+    match duration.as_secs().div_ceil(60) {
+        minutes @ 0..90 => format!("{} min", minutes.max(1)),
+        minutes => format!("{} h", (minutes + 30) / 60),
+    }
+}
+
 /// The status on the commit. A pull request that gets no preview is a success: nothing is wrong
 /// with its commit. `target_url` is the preview's own URL once it is ready.
 pub fn commit_status(state: &CommentState) -> CommitStatus {
@@ -375,7 +429,9 @@ pub fn commit_status(state: &CommentState) -> CommitStatus {
         target_url: None,
     };
     match state {
-        CommentState::Queued => of(CommitState::Pending, "Preview queued".to_owned()),
+        CommentState::Nothing => of(CommitState::Success, "No preview".to_owned()),
+        CommentState::Queued { .. } => of(CommitState::Pending, "Preview queued: all places are taken".to_owned()),
+        CommentState::Sleeping { .. } => of(CommitState::Success, "Preview asleep: opening it wakes it".to_owned()),
         CommentState::Deploying { steps, progress, .. } => of(CommitState::Pending, deploying_words(steps, progress)),
         CommentState::Ready { url, took, .. } => CommitStatus {
             target_url: Some(url.clone()),
@@ -403,7 +459,9 @@ pub fn deployment_status(state: &CommentState, url: Option<&str>, admin_url: Opt
             (DeploymentState::Failure, format!("Failed at {step}: {}", diagnosis.summary))
         }
         CommentState::Deleted { .. } => (DeploymentState::Inactive, "Preview removed".to_owned()),
-        CommentState::Queued
+        CommentState::Nothing
+        | CommentState::Queued { .. }
+        | CommentState::Sleeping { .. }
         | CommentState::Refused { .. }
         | CommentState::Unconfigured { .. }
         | CommentState::Deleting { .. } => return None,

@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::comment::CommentState;
 use crate::failure::Diagnosis;
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef};
+use crate::life::{Approval, Life};
 
 /// What Seatrial remembers of a preview. Its state is not among it: see [`EnvironmentState`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,16 @@ pub struct Environment {
     pub refusal: Option<String>,
     pub failure: Option<Diagnosis>,
     pub receipt: Option<Receipt>,
+    #[serde(default)]
+    pub life: Life,
+    #[serde(default)]
+    pub approval: Option<Approval>,
+    /// It is in the queue for a place.
+    #[serde(default)]
+    pub waits_for_place: bool,
+    /// What the comment says.
+    #[serde(default)]
+    pub said: Option<CommentState>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -47,6 +59,9 @@ pub struct ServiceTarget {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     pub namespace: Namespace,
+    /// `closed`, `manual: …`, `expired`: what asked for the teardown.
+    #[serde(default)]
+    pub trigger: String,
     /// `Deployment/shop`, `Service/shop`: what existed in the namespace before the teardown.
     pub removed: Vec<String>,
     pub release_uninstalled: bool,
@@ -56,14 +71,15 @@ pub struct Receipt {
     pub took_ms: u64,
 }
 
-/// `queued → deploying → running`, or `failed`; `deleting → deleted`; `refused` when admission
-/// said no.
+/// `queued → deploying → running`, or `failed`; `sleeping`; `deleting → deleted`; `refused` when
+/// admission said no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EnvironmentState {
     Queued,
     Deploying,
     Running,
+    Sleeping,
     Failed,
     Refused,
     Deleting,
@@ -71,14 +87,23 @@ pub enum EnvironmentState {
 }
 
 impl EnvironmentState {
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Deploying, Self::Running, Self::Failed, Self::Refused, Self::Deleting, Self::Deleted];
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Deploying,
+        Self::Running,
+        Self::Sleeping,
+        Self::Failed,
+        Self::Refused,
+        Self::Deleting,
+        Self::Deleted,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Deploying => "deploying",
             Self::Running => "running",
+            Self::Sleeping => "sleeping",
             Self::Failed => "failed",
             Self::Refused => "refused",
             Self::Deleting => "deleting",
@@ -87,11 +112,31 @@ impl EnvironmentState {
     }
 }
 
-/// Which of the two workflows a run of the environment belongs to.
+/// Which way a run takes the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     Up,
+    Sleep,
+    Wake,
     Down,
+}
+
+impl Direction {
+    pub const ALL: [Self; 4] = [Self::Up, Self::Sleep, Self::Wake, Self::Down];
+
+    /// The name of the workflow that takes it there.
+    pub const fn workflow(self) -> &'static str {
+        match self {
+            Self::Up => "preview_up",
+            Self::Sleep => "preview_sleep",
+            Self::Wake => "preview_wake",
+            Self::Down => "preview_down",
+        }
+    }
+
+    pub fn of_workflow(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|direction| direction.workflow() == name)
+    }
 }
 
 /// How far the newest run of the environment's key has come.
@@ -106,23 +151,38 @@ pub enum RunPhase {
     Cancelled,
 }
 
-/// The state of an environment, from the newest of its runs and whether something is live.
-pub fn derive_state(newest: Option<(Direction, RunPhase)>, live: bool, refused: bool) -> EnvironmentState {
+/// The state of an environment, from the newest of its runs and what is remembered of it.
+pub fn derive_state(newest: Option<(Direction, RunPhase)>, environment: &Environment) -> EnvironmentState {
     use EnvironmentState as S;
+    let live = environment.live_sha.is_some();
+    let standing = if environment.life.asleep_since.is_some() { S::Sleeping } else { S::Running };
     match newest {
         Some((Direction::Up, RunPhase::Queued)) => S::Queued,
-        Some((Direction::Up, RunPhase::Active)) => S::Deploying,
-        Some((Direction::Up, RunPhase::Succeeded)) if refused => S::Refused,
-        Some((Direction::Up, RunPhase::Succeeded)) => S::Running,
+        Some((Direction::Up, RunPhase::Active)) if environment.waits_for_place => S::Queued,
+        Some((Direction::Up | Direction::Wake, RunPhase::Active)) => S::Deploying,
+        Some((Direction::Up, RunPhase::Succeeded)) if environment.refusal.is_some() => S::Refused,
+        Some((Direction::Up, RunPhase::Succeeded)) => standing,
         Some((Direction::Up, RunPhase::Failed)) => S::Failed,
         // Cancelled by a person, with nothing newer: what was live before still is.
-        Some((Direction::Up, RunPhase::Cancelled)) if live => S::Running,
+        Some((Direction::Up, RunPhase::Cancelled)) if live => standing,
         Some((Direction::Up, RunPhase::Cancelled)) => S::Failed,
+        Some((Direction::Wake, RunPhase::Failed)) => S::Failed,
+        Some((Direction::Sleep | Direction::Wake, _)) if live => standing,
+        Some((Direction::Sleep | Direction::Wake, _)) => S::Failed,
         Some((Direction::Down, RunPhase::Queued | RunPhase::Active)) => S::Deleting,
         Some((Direction::Down, RunPhase::Succeeded)) => S::Deleted,
         Some((Direction::Down, RunPhase::Failed | RunPhase::Cancelled)) => S::Failed,
         // Runs are pruned after their retention; what is live stays so.
-        None if live => S::Running,
+        None if live => standing,
         None => S::Deleted,
     }
+}
+
+/// An environment that is not deleted, as the sweep and the reconciliation see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    pub environment: Environment,
+    pub state: EnvironmentState,
+    /// A run of it has not ended.
+    pub busy: bool,
 }

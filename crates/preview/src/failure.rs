@@ -30,6 +30,10 @@ pub enum Reason {
     JobFailed,
     RolloutTimeout,
     HealthCheck,
+    /// A check that the settings wait for has failed.
+    CheckFailed,
+    /// What was waited for did not come in its time.
+    NeverCame,
     NamespaceConflict,
     NamespaceStuck,
     Other,

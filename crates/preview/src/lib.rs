@@ -4,12 +4,14 @@
 //! what the domain needs of them; the adapters (`cluster-kube`, `forge-github`, `release-helm`,
 //! `store`) fulfil them.
 
+pub mod command;
 pub mod comment;
 pub mod environment;
 pub mod error;
 pub mod event;
 pub mod failure;
 pub mod ids;
+pub mod life;
 pub mod naming;
 pub mod policies;
 pub mod ports;

@@ -12,6 +12,16 @@ pub enum ChartSource {
     Path { path: String, sha: HeadSha },
     /// `charts/preview`, shipped with the program.
     Builtin,
+    /// `oci://host/chart`, pinned by its digest once it is resolved.
+    Oci { reference: String, version: String, digest: Option<String> },
+    /// A chart repository, pinned by the digest of the archive once it is resolved.
+    Repository {
+        url: String,
+        name: String,
+        version: String,
+        #[serde(default)]
+        digest: Option<String>,
+    },
 }
 
 /// All that `helm upgrade --install` is told.

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Diagnosis, Evidence, Reason};
 use crate::ids::HeadSha;
 use crate::policies::{Network, PodSecurity, Policies, Quota};
+use crate::ports::SecretRef;
 use crate::release::ChartSource;
 
 mod admission;
 mod check;
 mod parse;
+mod paths;
 mod quantity;
 mod schema;
 mod values;
@@ -26,7 +28,7 @@ mod tests;
 pub use admission::{Admission, Refusal, admit};
 pub use parse::parse;
 pub use schema::json_schema;
-pub use values::Computed;
+pub use values::{Computed, ImageName};
 
 /// Where the settings are in a repository.
 pub const FILE_NAME: &str = ".seatrial.yaml";
@@ -76,14 +78,71 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(schema_with = "schema::pod_security")]
     pub pod_security: PodSecurity,
+    /// A check run or commit status that must have succeeded before the commit is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::wait_for")]
+    pub wait_for: Option<WaitFor>,
+    /// Secrets of other namespaces that are copied into the preview's. Never for forks.
+    #[serde(default)]
+    pub secrets: Vec<SecretSource>,
+    /// How long a preview is kept after its last use. Deleted after that, warned of first.
+    #[serde(default = "default_ttl", with = "duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub ttl: Duration,
+    /// When a preview that nobody uses is scaled to zero. Without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::sleep")]
+    pub sleep: Option<Sleep>,
 }
 
-/// A chart in the repository.
+fn default_ttl() -> Duration {
+    crate::life::DEFAULT_TTL
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Chart {
-    /// Folder of the chart, from the root of the repository, at the pull request's commit.
-    pub path: String,
+pub struct WaitFor {
+    /// Name of the check run, or context of the commit status.
+    pub check: String,
+    /// How long it may take, counted from when the deployment asks for it first.
+    #[serde(default = "default_check_timeout", with = "duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub timeout: Duration,
+}
+
+fn default_check_timeout() -> Duration {
+    Duration::from_secs(15 * 60)
+}
+
+/// `from: previews/registry-credentials`: namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSource {
+    /// Namespace and name, as `namespace/name`. The copy keeps the name.
+    #[serde(with = "secret_text")]
+    #[schemars(schema_with = "schema::secret")]
+    pub from: SecretRef,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sleep {
+    /// How long nobody must have visited it.
+    #[serde(with = "duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub after: Duration,
+}
+
+/// Where the chart comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Chart {
+    /// A folder of the repository, at the pull request's commit.
+    Path { path: String },
+    /// `oci://host/name` of a container registry, and the exact version.
+    Oci { oci: String, version: String },
+    /// The address of a chart repository, the chart's name there, and the exact version.
+    Repository { repository: String, name: String, version: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -94,6 +153,10 @@ pub struct Image {
     /// The tag; may use the same placeholders as `values`.
     #[serde(default = "default_tag")]
     pub tag: String,
+    /// How long to wait until the registry has the tag. Without it, it must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_text")]
+    #[schemars(schema_with = "schema::duration")]
+    pub wait: Option<Duration>,
 }
 
 fn default_tag() -> String {
@@ -163,6 +226,9 @@ pub struct Filters {
     pub ignore_labels: Vec<String>,
     /// The pull request must go into one of these branches. Empty: any branch.
     pub base_branches: Vec<String>,
+    /// The pull request must change a file that these patterns fit, like `src/**`. `!docs/**` takes
+    /// files out again. Empty: any.
+    pub paths: Vec<String>,
     /// Whether draft pull requests get a preview.
     pub drafts: bool,
     /// Whether pull requests opened by bots get a preview.
@@ -171,22 +237,52 @@ pub struct Filters {
 
 impl Default for Filters {
     fn default() -> Self {
-        Self { labels: Vec::new(), ignore_labels: Vec::new(), base_branches: Vec::new(), drafts: false, bots: true }
+        Self {
+            labels: Vec::new(),
+            ignore_labels: Vec::new(),
+            base_branches: Vec::new(),
+            paths: Vec::new(),
+            drafts: false,
+            bots: true,
+        }
     }
 }
 
+impl Filters {
+    /// Whether one of the changed files is fitted by `paths`: of the patterns that fit a file the
+    /// last one decides, and one that begins with `!` takes the file out. Without patterns any
+    /// pull request fits, and so does one whose list of files is as long as GitHub's lists get:
+    /// the file that matters may be among those that are not listed.
+    pub fn fits(&self, paths: &[String]) -> bool {
+        self.paths.is_empty() || paths.len() >= MOST_FILES_LISTED || paths::fit(&self.paths, paths)
+    }
+}
+
+/// As many changed files of a pull request as GitHub lists.
+const MOST_FILES_LISTED: usize = 3000;
+
 impl Settings {
-    /// Where the chart of the commit comes from.
+    /// Where the chart of the commit comes from; not pinned yet, see
+    /// [`Releases::resolve`](crate::ports::Releases::resolve).
     pub fn chart_source(&self, sha: &HeadSha) -> ChartSource {
-        match &self.chart {
-            Some(chart) => ChartSource::Path { path: chart.path.clone(), sha: sha.clone() },
+        match self.chart.clone() {
             None => ChartSource::Builtin,
+            Some(Chart::Path { path }) => ChartSource::Path { path, sha: sha.clone() },
+            Some(Chart::Oci { oci, version }) => ChartSource::Oci { reference: oci, version, digest: None },
+            Some(Chart::Repository { repository, name, version }) => {
+                ChartSource::Repository { url: repository, name, version, digest: None }
+            }
         }
     }
 
     /// True when the repository's files at the head commit are needed to install the release.
     pub fn needs_source(&self) -> bool {
-        self.chart.is_some() || !self.values_files.is_empty()
+        matches!(self.chart, Some(Chart::Path { .. })) || !self.values_files.is_empty()
+    }
+
+    /// The secrets to copy into the preview's namespace. Not to be used for a fork's preview.
+    pub fn secret_refs(&self) -> Vec<SecretRef> {
+        self.secrets.iter().map(|secret| secret.from.clone()).collect()
     }
 
     pub fn policies(&self) -> Policies {
@@ -253,11 +349,46 @@ mod duration_text {
     use super::quantity;
 
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}s", duration.as_secs()))
+        serializer.serialize_str(&quantity::duration_words(*duration))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         quantity::duration(&text).ok_or_else(|| de::Error::custom(format_args!("{text:?} is not a duration")))
+    }
+}
+
+mod optional_duration_text {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Text(#[serde(with = "super::duration_text")] Duration);
+
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::duration_text::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(duration)| duration))
+    }
+}
+
+/// `previews/registry-credentials`.
+mod secret_text {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::{SecretRef, check};
+
+    pub fn serialize<S: Serializer>(secret: &SecretRef, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}/{}", secret.namespace, secret.name))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretRef, D::Error> {
+        check::secret(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

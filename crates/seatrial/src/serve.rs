@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use seatrial_api::ApiConfig;
 use seatrial_engine::{Clock, Retention, SystemClock, Worker, WorkerConfig};
 use seatrial_operations::{Access, Operations, Parts};
+use seatrial_preview::life::Capacity;
 use seatrial_preview::ports::{Cluster, Releases};
-use seatrial_workflows::{Links, World};
+use seatrial_store::Store;
+use seatrial_workflows::command::LateDoor;
+use seatrial_workflows::{CapacityRules, Links, World};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -28,14 +31,21 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let store = wiring::open_store(&settings, wiring::preview_url(&settings)?).await?;
     let cluster: Arc<dyn Cluster> = Arc::new(wiring::cluster(&settings).await?);
     let releases: Arc<dyn Releases> = Arc::new(wiring::releases(&settings)?);
+    let door = LateDoor::default();
     let world = World {
         cluster: cluster.clone(),
         forge: Arc::new(wiring::forge(&settings)?),
         releases: releases.clone(),
+        images: Arc::new(wiring::images(&settings)?),
         environments: store.environments(),
+        door: Arc::new(door.clone()),
         links: Links {
             public_url: settings.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
             docs_url: settings.docs_url.as_ref().map(ToString::to_string),
+        },
+        capacity: CapacityRules {
+            limits: Capacity { cluster: settings.max_previews, repository: settings.max_previews_per_repository },
+            sleep_to_make_room: settings.sleep_to_make_room,
         },
     };
     let registry = seatrial_workflows::registry(&world);
@@ -48,6 +58,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         access: Access::bootstrap(settings.bootstrap_token.clone()),
         clock: clock.clone(),
     }));
+    door.open(operations.clone());
     if settings.bootstrap_token.is_none() {
         warn!("SEATRIAL_BOOTSTRAP_TOKEN is not set: the API, MCP and the pages refuse everybody");
     }
@@ -63,6 +74,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
     let mut config = WorkerConfig::new(settings.worker_name());
     config.retention = Some(KEPT);
+    config.schedules = seatrial_workflows::schedules().map_err(|failure| anyhow!(failure.message))?;
+    catch_up(&store).await?;
     let worker = Worker::new(config, store.journal(), registry, clock);
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     info!(listen = %front.address, gateway = %gateway.address, "serving");
@@ -90,6 +103,13 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     front.await.context("the front stopped by a mistake of the program")??;
     gateway.await.context("the gateway stopped by a mistake of the program")??;
     info!("stopped");
+    Ok(())
+}
+
+/// Events may have been lost while no program ran.
+async fn catch_up(store: &Store) -> anyhow::Result<()> {
+    let run = seatrial_workflows::reconcile_now().map_err(|failure| anyhow!(failure.message))?;
+    store.start(run).await.context("no reconciliation can be begun")?;
     Ok(())
 }
 

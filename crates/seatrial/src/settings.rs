@@ -62,6 +62,28 @@ pub struct Settings {
     /// Hosts, with commas between, that requests may be for besides loopback and `public_url`'s.
     #[serde(default)]
     pub allowed_hosts: String,
+    /// The only hosts, with commas between, that images and charts may come from; all public ones
+    /// when it is empty. `*.` stands for any name below.
+    #[serde(default)]
+    pub registry_hosts: String,
+    /// Registries and chart repositories at loopback, link-local or private addresses; else none
+    /// of those is asked.
+    #[serde(default)]
+    pub registry_private_hosts: String,
+    /// Registries and chart repositories that are asked by http instead of https.
+    #[serde(default)]
+    pub registry_http_hosts: String,
+    /// A Docker configuration whose `auths` registries are given; without it nobody is.
+    pub registry_auth_file: Option<PathBuf>,
+    /// How many previews may be up at once; more are queued. Sleeping ones do not count.
+    #[serde(default, deserialize_with = "number")]
+    pub max_previews: Option<u32>,
+    /// The same for each repository.
+    #[serde(default, deserialize_with = "number")]
+    pub max_previews_per_repository: Option<u32>,
+    /// When there is no room, put the preview to sleep that was idle for longest.
+    #[serde(default, deserialize_with = "switch")]
+    pub sleep_to_make_room: bool,
     /// A page that tells people how to set a repository up; linked where one is not.
     pub docs_url: Option<Url>,
     /// The worker's name: the same over restarts, different for each process of one database.
@@ -214,6 +236,16 @@ impl Settings {
         }
     }
 
+    /// The Docker configuration with the registries' users and passwords.
+    pub fn registry_auth(&self) -> anyhow::Result<Option<SecretString>> {
+        let Some(file) = &self.registry_auth_file else { return Ok(None) };
+        let text = std::fs::read_to_string(file).with_context(|| {
+            let name = self.name("registry_auth_file");
+            format!("{name}: the registries' credentials cannot be read from {}", file.display())
+        })?;
+        Ok(Some(SecretString::from(text)))
+    }
+
     pub fn webhook_secret(&self) -> anyhow::Result<&SecretString> {
         self.github_webhook_secret.as_ref().context(
             "SEATRIAL_GITHUB_WEBHOOK_SECRET is not set: without it no delivery can be trusted. Set it to the secret that the webhook was given on GitHub",
@@ -244,17 +276,35 @@ fn read(named: Option<&Path>) -> anyhow::Result<Dict> {
 }
 
 /// A number, also in quotes: environment variables have no other form.
-fn number<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u64>, D::Error> {
+fn number<'de, D: Deserializer<'de>, N: TryFrom<u64>>(source: D) -> Result<Option<N>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {
         Number(u64),
         Text(String),
     }
-    match Option::deserialize(source)? {
-        None => Ok(None),
-        Some(Written::Number(number)) => Ok(Some(number)),
-        Some(Written::Text(text)) => text.trim().parse().map(Some).map_err(serde::de::Error::custom),
+    let number = match Option::deserialize(source)? {
+        None => return Ok(None),
+        Some(Written::Number(number)) => number,
+        Some(Written::Text(text)) => text.trim().parse().map_err(serde::de::Error::custom)?,
+    };
+    N::try_from(number).map(Some).map_err(|_| serde::de::Error::custom(format_args!("{number} is too large")))
+}
+
+/// True or false, also in quotes.
+fn switch<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Switch(bool),
+        Text(String),
+    }
+    match Written::deserialize(source)? {
+        Written::Switch(on) => Ok(on),
+        Written::Text(text) => text
+            .trim()
+            .parse()
+            .map_err(|_| serde::de::Error::custom(format_args!("{text:?} is neither `true` nor `false`"))),
     }
 }
 

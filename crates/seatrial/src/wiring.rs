@@ -8,6 +8,7 @@ use seatrial_engine::SystemClock;
 use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
 use seatrial_operations::WebhookDecoder;
 use seatrial_preview::naming::UrlTemplate;
+use seatrial_registry_oci::{Credentials, Reach, Registries};
 use seatrial_release_helm::{HelmConfig, HelmReleases};
 use seatrial_store::{Store, StoreOptions};
 
@@ -66,8 +67,28 @@ pub fn webhook_decoder(settings: &Settings) -> anyhow::Result<WebhookDecoder> {
 }
 
 pub fn releases(settings: &Settings) -> anyhow::Result<HelmReleases> {
-    HelmReleases::new(HelmConfig { program: settings.helm.clone(), work_dir: settings.work_dir.clone() })
+    let registries = Arc::new(images(settings)?);
+    let (program, work_dir) = (settings.helm.clone(), settings.work_dir.clone());
+    HelmReleases::new(HelmConfig { program, work_dir, registries })
         .with_context(|| format!("the work folder {} cannot be used", settings.work_dir.display()))
+}
+
+/// Which registries and chart repositories may be asked.
+pub fn reach(settings: &Settings) -> anyhow::Result<Reach> {
+    let lists = [&settings.registry_hosts, &settings.registry_private_hosts, &settings.registry_http_hosts];
+    let [named, private, plain_http] = lists.map(|text| settings::list(text));
+    Reach::new(&named, &private, &plain_http).context("the registries' hosts cannot be used")
+}
+
+pub fn images(settings: &Settings) -> anyhow::Result<Registries> {
+    let registries = Registries::new(reach(settings)?).context("registries cannot be asked")?;
+    Ok(match settings.registry_auth()? {
+        Some(config) => registries.with_credentials(
+            Credentials::parse(&config)
+                .with_context(|| format!("{} cannot be used", settings.name("registry_auth_file")))?,
+        ),
+        None => registries,
+    })
 }
 
 pub async fn cluster(settings: &Settings) -> anyhow::Result<KubeCluster> {

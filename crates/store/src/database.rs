@@ -7,7 +7,7 @@ use seatrial_preview::failure::FailureSnapshot;
 use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::ports::Environments;
 use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::{DeliveryId, EnvironmentId, Namespace, PullRequestRef};
+use seatrial_preview::{DeliveryId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
 
 use crate::error::StoreError;
 use crate::views::{Counts, DeliveryView, EnvironmentFilter, EnvironmentView, Page, PageRequest, RunFilter};
@@ -126,13 +126,28 @@ pub struct NewDelivery {
     pub action: Option<String>,
     pub at: Option<PullRequestRef>,
     pub payload: Vec<u8>,
-    /// Why it starts nothing.
-    pub ignored: Option<String>,
-    /// The pull request it is about and the run it starts.
-    pub start: Option<(PullRequest, NewRun)>,
-    /// Start only where there is something to work on: the pull request has an environment, and
-    /// its newest run is not the same workflow, succeeded. Else this is why nothing starts.
-    pub unless_idle: Option<String>,
+    pub meaning: Meaning,
+}
+
+/// What a delivery brings about.
+#[derive(Debug, Clone)]
+pub enum Meaning {
+    /// Nothing, and why.
+    Ignored(String),
+    /// A run for a pull request and its environment.
+    Start {
+        pull_request: Box<PullRequest>,
+        run: NewRun,
+        /// Start only where there is something to work on: the pull request has an environment, and
+        /// its newest run is not the same workflow, succeeded. Else this is why nothing starts.
+        unless_idle: Option<String>,
+    },
+    /// A run that has no environment of its own.
+    Command(NewRun),
+    /// What runs of the repository may be waiting for has come; without a commit, for all of them.
+    Arrived { repository: RepositoryName, sha: Option<HeadSha> },
+    /// The repository's environments go by its new name from now on.
+    Renamed { from: RepositoryName, to: RepositoryName },
 }
 
 /// The answer to a delivery; the same for its duplicates.

@@ -17,6 +17,6 @@ mod sqlite;
 pub mod views;
 
 pub use database::{
-    Accepted, Database, DeliveryQueries, EnvironmentQueries, NewDelivery, RunQueries, Store, StoreOptions,
+    Accepted, Database, DeliveryQueries, EnvironmentQueries, Meaning, NewDelivery, RunQueries, Store, StoreOptions,
 };
 pub use error::StoreError;

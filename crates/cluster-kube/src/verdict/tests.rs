@@ -6,6 +6,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::scene::Shelf;
 
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn patient() -> Patience {
+    Patience::new(LIMIT)
+}
+
 fn shelf<K: DeserializeOwned + ResourceExt>(objects: &[Value]) -> Shelf<K> {
     Shelf::of(objects.iter().map(|object| serde_json::from_value(object.clone()).unwrap()).collect())
 }
@@ -55,7 +61,7 @@ fn one_pod(status: Value) -> Scene {
 }
 
 fn judged(scene: &Scene) -> Verdict {
-    judge(scene, &mut Patience::default(), Instant::now())
+    judge(scene, &mut patient(), Instant::now())
 }
 
 fn blamed(scene: &Scene) -> Option<Blame> {
@@ -135,15 +141,95 @@ fn what_an_earlier_deployment_left_does_not_count() {
 fn unschedulable_pods_get_a_minute() {
     let stuck = one_pod(json!({ "conditions": [{ "type": "PodScheduled", "status": "False",
         "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu." }] }));
-    let mut patience = Patience::default();
+    let mut patience = patient();
     let start = Instant::now();
     match judge(&stuck, &mut patience, start) {
-        Verdict::Waiting { recheck, .. } => assert_eq!(recheck, Some(UNSCHEDULABLE_LIMIT)),
+        Verdict::Waiting { recheck, .. } => assert_eq!(recheck, Some(LIMIT)),
         other => panic!("{}", words(other)),
     }
-    let later = words(judge(&stuck, &mut patience, start + UNSCHEDULABLE_LIMIT));
+    let later = words(judge(&stuck, &mut patience, start + LIMIT));
     assert_eq!(later, r#"failed No node takes pod "shop-a-1": 0/1 nodes are available: 1 Insufficient cpu."#);
     assert!(words(judge(&stuck, &mut Patience::spent(), start)).starts_with("failed"));
+}
+
+fn with_claim(pod: &mut Value, claim: &str) {
+    pod["spec"]["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }]);
+}
+
+fn claim(class: Option<&str>, phase: &str) -> Value {
+    let mut claim =
+        json!({ "metadata": { "name": "data", "uid": "uid-data" }, "spec": {}, "status": { "phase": phase } });
+    if let Some(class) = class {
+        claim["spec"]["storageClassName"] = json!(class);
+    }
+    claim
+}
+
+fn unschedulable(message: &str) -> Value {
+    json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message }] })
+}
+
+/// What is said of a pod with the claim `data`, at once and when it is too late.
+fn with_claims(status: Value, claims: &[Value], complaint: Option<&str>) -> (String, String, String) {
+    let mut waiting = pod("shop-a-1", "shop-a", status);
+    with_claim(&mut waiting, "data");
+    let mut scene = scene(deployment(1, 1, "1", 0), &[replica_set("shop-a", "1")], &[waiting]);
+    scene.claims = shelf(claims);
+    scene.complaints.extend(complaint.map(|said| ("uid-data".to_owned(), said.to_owned())));
+    let (mut patience, start) = (patient(), Instant::now());
+    let mut after = |wait| words(judge(&scene, &mut patience, start + wait));
+    (after(Duration::ZERO), after(SAME_BREATH), after(LIMIT))
+}
+
+#[test]
+fn claims_without_a_volume_are_named_with_their_storage_class() {
+    let waits = "waiting shop 0/1";
+    let unbound = || unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+    let (at_once, soon, late) = with_claims(unbound(), &[claim(Some("fast"), "Pending")], None);
+    assert_eq!((at_once.as_str(), soon.as_str()), (waits, waits), "a volume may be on its way");
+    assert_eq!(
+        late,
+        r#"failed PersistentVolumeClaim "data" of pod "shop-a-1" has no volume (pending, storage class "fast")"#
+    );
+    let missing = r#"storageclass.storage.k8s.io "fast" not found"#;
+    let (at_once, soon, _) = with_claims(unbound(), &[claim(Some("fast"), "Pending")], Some(missing));
+    assert_eq!(at_once, waits);
+    assert!(soon.ends_with(&format!(r#"storage class "fast"): {missing}"#)), "{soon}");
+    let (.., late) = with_claims(unbound(), &[claim(None, "Pending")], None);
+    assert!(late.contains("no storage class, and the cluster has no default one"), "{late}");
+    let (at_once, soon, _) = with_claims(unschedulable(r#"persistentvolumeclaim "data" not found"#), &[], None);
+    assert_eq!(at_once, waits);
+    assert_eq!(soon, r#"failed Pod "shop-a-1" needs the PersistentVolumeClaim "data", which does not exist"#);
+    // Chosen a node for, in silence: the volume is waited for.
+    let (.., late) = with_claims(json!({ "phase": "Pending" }), &[claim(Some("slow"), "Pending")], None);
+    assert!(late.contains(r#"storage class "slow""#), "{late}");
+    // Which waits for the node, and the node is what is missing.
+    let (.., late) = with_claims(unschedulable("1 Insufficient cpu."), &[claim(Some("slow"), "Pending")], None);
+    assert!(late.starts_with("failed No node takes pod"), "{late}");
+    let (.., late) = with_claims(unbound(), &[claim(Some("fast"), "Bound")], None);
+    assert!(late.starts_with("failed No node takes pod"), "{late}");
+}
+
+#[test]
+fn volumes_that_cannot_be_mounted_are_told_from_slow_ones() {
+    let mut creating = pod("shop-a-1", "shop-a", container(0, waiting("ContainerCreating", "")));
+    creating["spec"]["nodeName"] = json!("node-1");
+    creating["status"]["phase"] = json!("Pending");
+    let said = |pod: &Value, message: &str| {
+        let mut scene = scene(deployment(1, 1, "1", 0), &[replica_set("shop-a", "1")], std::slice::from_ref(pod));
+        scene.complaints.insert("uid-shop-a-1".to_owned(), message.to_owned());
+        let (mut patience, start) = (patient(), Instant::now());
+        let first = words(judge(&scene, &mut patience, start));
+        (first, words(judge(&scene, &mut patience, start + SAME_BREATH)))
+    };
+    let missing = r#"MountVolume.SetUp failed for volume "config" : configmap "shop-config" not found"#;
+    let (first, then) = said(&creating, missing);
+    assert_eq!(first, "waiting shop 0/1", "it may be made in the same breath");
+    assert_eq!(then, format!(r#"failed A volume of pod "shop-a-1" cannot be mounted: {missing}"#));
+    assert_eq!(said(&creating, "Unable to attach or mount volumes: timed out").1, "waiting shop 0/1");
+    creating["status"]["containerStatuses"][0]["state"] = json!({ "running": {} });
+    creating["status"]["phase"] = json!("Running");
+    assert_eq!(said(&creating, missing).1, "waiting shop 0/1", "it was found in the end");
 }
 
 #[test]
@@ -155,7 +241,7 @@ fn quota_refusals_wait_for_pods_that_are_leaving() {
     assert_eq!((blame.reason, blame.culprit.as_str()), (Reason::Quota, r#"Deployment "shop""#));
     let mut leaving = pod("shop-a-1", "shop-a", json!({}));
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    let mut patience = Patience::default();
+    let mut patience = patient();
     let start = Instant::now();
     let with = scene(refused.clone(), &[], &[leaving]);
     assert_eq!(words(judge(&with, &mut patience, start)), "waiting shop 0/1");
@@ -171,7 +257,7 @@ fn pod_security_refusals_say_what_to_set() {
     let mut scene = Scene { stateful_sets: sets, ..Scene::default() };
     assert_eq!(words(judged(&scene)), "waiting db 0/1");
     let message = "create Pod db-0 failed: pods \"db-0\" is forbidden: violates PodSecurity \"restricted:latest\"";
-    scene.refusals.insert("uid-db".to_owned(), message.to_owned());
+    scene.complaints.insert("uid-db".to_owned(), message.to_owned());
     let blame = blamed(&scene).unwrap();
     assert_eq!((blame.reason, blame.culprit.as_str()), (Reason::ContainerConfig, r#"StatefulSet "db""#));
     assert!(blame.advice.contains("podSecurity: baseline"));
@@ -209,7 +295,7 @@ fn containers_without_probe_must_last_a_moment() {
     let mut running = pod("shop-a-1", "shop-a", container(0, json!({ "running": {} })));
     running["spec"]["containers"][0].as_object_mut().unwrap().remove("readinessProbe");
     let scene = scene(deployment(1, 1, "1", 1), &[replica_set("shop-a", "1")], &[running]);
-    let mut patience = Patience::default();
+    let mut patience = patient();
     let start = Instant::now();
     assert_eq!(words(judge(&scene, &mut patience, start)), "waiting shop 1/1");
     assert!(words(judge(&scene, &mut patience, start + SETTLING)).starts_with("ready"));

@@ -11,6 +11,7 @@ fn view(state: CommentState) -> CommentView {
         admin_url: Some("http://127.0.0.1:8080/previews/1".to_owned()),
         updated_at: "2026-03-04T05:06:07Z".parse().unwrap(),
         state,
+        notices: Vec::new(),
     }
 }
 
@@ -64,6 +65,7 @@ fn crash() -> CommentState {
 fn receipt() -> Receipt {
     Receipt {
         namespace: "pr-shop-12".parse().unwrap(),
+        trigger: "closed".to_owned(),
         removed: vec!["Deployment/shop".to_owned(), "Service/shop".to_owned()],
         release_uninstalled: true,
         verified_gone_at: "2026-03-04T05:06:00Z".parse().unwrap(),
@@ -76,7 +78,10 @@ fn states() -> Vec<(&'static str, CommentState)> {
     let url = "http://pr-12-shop.localhost:8081".to_owned();
     let refused = |refusal| CommentState::Refused { refusal };
     vec![
-        ("queued", CommentState::Queued),
+        ("nothing", CommentState::Nothing),
+        ("queued", CommentState::Queued { position: 3, wait: Some(Duration::from_secs(230)) }),
+        ("queued_next", CommentState::Queued { position: 1, wait: None }),
+        ("sleeping", CommentState::Sleeping { url: url.clone(), since: "2026-03-04T03:00:00Z".parse().unwrap() }),
         (
             "deploying",
             CommentState::Deploying {
@@ -318,4 +323,23 @@ fn the_example_for_newcomers_is_accepted() {
     let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     crate::settings::parse(example).unwrap();
     assert!(!text.contains("What else it can say"), "there is nothing to link to: {text}");
+}
+
+#[test]
+fn notices_follow_what_the_comment_says() {
+    let answer = |line: &str, outcome| Notice::Answer { by: "@evil".to_owned(), line: line.to_owned(), outcome };
+    let at = "2026-03-05T05:00:00Z".parse().unwrap();
+    let text = render(&CommentView {
+        notices: vec![
+            Notice::WillBeDeleted { at },
+            answer("/preview extend 3d", Ok(Answer::KeptUntil { at })),
+            answer("/preview @all `x`", Err("There is no command \"@all\"; <b>try</b> `deploy`.".to_owned())),
+            answer(
+                "/preview logs",
+                Ok(Answer::Logs { pod: "web-1".to_owned(), text: "```\n@team\n</details>".to_owned() }),
+            ),
+        ],
+        ..view(CommentState::Nothing)
+    });
+    assert_snapshot!("notices", text);
 }

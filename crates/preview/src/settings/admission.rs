@@ -30,27 +30,32 @@ pub enum Refusal {
         base: String,
         allowed: Vec<String>,
     },
+    /// It changes no file that one of the patterns fits.
+    Paths {
+        wanted: Vec<String>,
+    },
     /// Closed or merged.
     Closed,
     /// The base branch has no `.seatrial.yaml`.
     Unconfigured,
 }
 
-/// Decides from the pull request and the settings alone. A fork is refused whatever the settings
-/// say; of several reasons, the one that most needs to be known comes first.
-pub fn admit(pull_request: &PullRequest, settings: &Settings) -> Admission {
-    match refusal(pull_request, settings) {
+/// Decides from the pull request and the settings alone. A fork's commit that was not `approved` is
+/// refused whatever the settings say; of several reasons, the one that most needs to be known comes
+/// first.
+pub fn admit(pull_request: &PullRequest, settings: &Settings, approved: bool) -> Admission {
+    match refusal(pull_request, settings, approved) {
         Some(refusal) => Admission::Refuse(refusal),
         None => Admission::Deploy,
     }
 }
 
-fn refusal(pull_request: &PullRequest, settings: &Settings) -> Option<Refusal> {
+fn refusal(pull_request: &PullRequest, settings: &Settings, approved: bool) -> Option<Refusal> {
     let filters = &settings.filters;
     if !pull_request.is_open() {
         return Some(Refusal::Closed);
     }
-    if pull_request.is_from_fork() {
+    if pull_request.is_from_fork() && !approved {
         return Some(Refusal::Fork);
     }
     if pull_request.author_is_bot && !filters.bots {

@@ -1,7 +1,10 @@
 //! What strings of the settings may be. Each check says what is wrong and what would be right.
 
+use url::Url;
+
 use super::values::PLACEHOLDERS;
 use super::yaml::quoted;
+use crate::ports::SecretRef;
 
 /// A path inside the repository: what leaves it, or could be read in two ways, is refused.
 pub fn repository_path(path: &str) -> Result<(), String> {
@@ -24,11 +27,7 @@ pub fn repository_path(path: &str) -> Result<(), String> {
 }
 
 pub fn dns_label(text: &str) -> Result<(), String> {
-    let ok = (1..=63).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    if ok {
+    if (1..=63).contains(&text.len()) && edges(text) {
         Ok(())
     } else {
         Err(format!(
@@ -93,5 +92,93 @@ pub fn image_tag(text: &str) -> Result<(), String> {
             "{} is not an image tag: at most 128 letters, digits, '_', '.' and '-', like \"{{sha}}\"",
             quoted(text)
         ))
+    }
+}
+
+/// A chart in a container registry, without tag or digest: the version says which.
+pub fn oci_chart(text: &str) -> Result<(), String> {
+    let named = text.strip_prefix("oci://").filter(|rest| rest.contains('/'));
+    match named {
+        Some(rest) if image_repository(rest).is_ok() => Ok(()),
+        _ => Err(format!(
+            "{} is not a chart in a registry: write it like oci://ghcr.io/acme/charts/shop, with the version as `chart.version`",
+            quoted(text)
+        )),
+    }
+}
+
+/// The folder of a chart repository's `index.yaml`. Whether plain http may be used is the
+/// operator's to say, not this file's.
+pub fn chart_repository(text: &str) -> Result<(), String> {
+    let fits = |url: Url| {
+        matches!(url.scheme(), "https" | "http")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    if text.len() <= 1024 && Url::parse(text).is_ok_and(fits) {
+        Ok(())
+    } else {
+        // What may be a password is not said again.
+        let shown = if text.contains('@') { "this".to_owned() } else { quoted(text) };
+        Err(format!(
+            "{shown} is not the address of a chart repository: write it like https://charts.example.com, without user, '?' and '#'; for a registry use `chart.oci`"
+        ))
+    }
+}
+
+pub fn chart_name(text: &str) -> Result<(), String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=250).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with(['.', '-']) {
+        Ok(())
+    } else {
+        Err(format!("{} is not a chart's name: letters, digits, '.', '_' and '-', like shop", quoted(text)))
+    }
+}
+
+/// All three numbers of a semantic version. What may mean another chart tomorrow is refused.
+pub fn chart_version(text: &str) -> Result<(), String> {
+    let unprefixed = text.strip_prefix('v').unwrap_or(text);
+    if text.len() <= 128 && semver::Version::parse(unprefixed).is_ok() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} is not an exact version: write all three numbers, like 1.2.3; ranges are not supported, so that a preview does not change by itself",
+            quoted(text)
+        ))
+    }
+}
+
+/// `namespace/name` of a secret.
+pub fn secret(text: &str) -> Result<SecretRef, String> {
+    let wrong = || {
+        format!("{} is not a secret: write its namespace and name, like previews/registry-credentials", quoted(text))
+    };
+    let (namespace, name) = text.split_once('/').ok_or_else(wrong)?;
+    let name_fits = name.len() <= 253 && name.split('.').all(|part| !part.is_empty() && edges(part));
+    if dns_label(namespace).is_err() || !name_fits {
+        return Err(wrong());
+    }
+    if name.starts_with("sh.helm.release.") {
+        return Err(format!("{} is Helm's own record of a release, which cannot be copied", quoted(text)));
+    }
+    Ok(SecretRef { namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
+/// Lower-case letters, digits and inner '-'.
+fn edges(part: &str) -> bool {
+    part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !part.starts_with('-')
+        && !part.ends_with('-')
+}
+
+/// The name of a check run, or the context of a commit status: one line that is compared whole.
+pub fn check_name(text: &str) -> Result<(), String> {
+    if text.trim() == text && (1..=255).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(format!("{} is not a check's name: write it as the pull request's page shows it, like build", quoted(text)))
     }
 }

@@ -6,27 +6,14 @@ use serde_json::{Map, Value};
 
 use super::values::PLACEHOLDERS;
 use super::yaml::{self, Entry, Errors, Kind, Node, join};
-use super::{Chart, Filters, Health, Image, RolloutSettings, Settings, SettingsError};
-use super::{check, quantity};
+use super::{
+    Chart, Filters, Health, Image, RolloutSettings, SecretSource, Settings, SettingsError, Sleep, WaitFor, check,
+    paths, quantity,
+};
 use crate::policies::{Egress, Network, PodSecurity, Quota};
 
-/// Keys that belong to the file's format but that this version does not act on: (path, key).
-/// Accepting them silently would promise what is not done.
-const NOT_YET: [(&str, &str); 10] = [
-    ("chart", "oci"),
-    ("chart", "repository"),
-    ("chart", "name"),
-    ("chart", "version"),
-    ("image", "wait"),
-    ("filters", "paths"),
-    ("", "waitFor"),
-    ("", "secrets"),
-    ("", "ttl"),
-    ("", "sleep"),
-];
-
 /// The keys of each mapping, in the order of the reference.
-pub(super) const KEYS: [(&str, &[&str]); 8] = [
+pub(super) const KEYS: [(&str, &[&str]); 11] = [
     (
         "",
         &[
@@ -41,16 +28,29 @@ pub(super) const KEYS: [(&str, &[&str]); 8] = [
             "quota",
             "network",
             "podSecurity",
+            "waitFor",
+            "secrets",
+            "ttl",
+            "sleep",
         ],
     ),
-    ("chart", &["path"]),
-    ("image", &["repository", "tag"]),
+    ("chart", &["path", "oci", "repository", "name", "version"]),
+    ("image", &["repository", "tag", "wait"]),
     ("health", &["service", "port", "path", "status", "successes", "timeout"]),
     ("rollout", &["timeout"]),
-    ("filters", &["labels", "ignoreLabels", "baseBranches", "drafts", "bots"]),
+    ("filters", &["labels", "ignoreLabels", "baseBranches", "paths", "drafts", "bots"]),
     ("quota", &["cpu", "memory", "pods"]),
     ("network", &["egress", "allowNamespaces"]),
+    ("waitFor", &["check", "timeout"]),
+    ("secrets[]", &["from"]),
+    ("sleep", &["after"]),
 ];
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// More secrets than any preview needs.
+const MOST_SECRETS: usize = 20;
 
 /// Reads a `.seatrial.yaml`. Never panics, whatever the text.
 ///
@@ -86,7 +86,10 @@ struct Reader {
 
 /// A mapping whose keys are known, and where it is.
 struct Section<'a> {
-    path: &'static str,
+    /// Its place in [`KEYS`].
+    known: &'static str,
+    /// `health`, `secrets[2]`.
+    path: String,
     entries: &'a [Entry],
 }
 
@@ -95,7 +98,7 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
     fn field(&self, key: &str) -> String {
-        join(self.path, key)
+        join(&self.path, key)
     }
 }
 
@@ -105,10 +108,11 @@ impl Reader {
             self.expected(root, "", "a mapping with the key `version`");
             return None;
         };
-        let top = Section { path: "", entries };
+        let top = Section { known: "", path: String::new(), entries };
         self.check_keys(&top);
         self.version(&top);
         let pod_security = [("restricted", PodSecurity::Restricted), ("baseline", PodSecurity::Baseline)];
+        let ttl = self.duration(&top, "ttl", 10 * MINUTE, 90 * DAY).unwrap_or_else(super::default_ttl);
         Some(Settings {
             version: 1,
             chart: self.section(&top, "chart").and_then(|section| self.chart(&section)),
@@ -121,6 +125,10 @@ impl Reader {
             quota: self.section(&top, "quota").map(|section| self.quota(&section)).unwrap_or_default(),
             network: self.section(&top, "network").map(|section| self.network(&section)).unwrap_or_default(),
             pod_security: self.choice(&top, "podSecurity", &pod_security).unwrap_or_default(),
+            wait_for: self.section(&top, "waitFor").and_then(|section| self.wait_for(&section)),
+            secrets: self.secrets(&top),
+            ttl,
+            sleep: self.section(&top, "sleep").and_then(|section| self.sleep(&section, ttl)),
         })
     }
 
@@ -133,30 +141,132 @@ impl Reader {
     }
 
     fn chart(&mut self, section: &Section<'_>) -> Option<Chart> {
-        let Some(node) = section.get("path") else {
-            // Whoever named a chart in a way that is to come has been told so.
-            if !section.entries.iter().any(|entry| NOT_YET.contains(&("chart", entry.key.as_str()))) {
-                let message = "this key is missing: the chart's folder in the repository. Without `chart` altogether, the chart that Seatrial ships is used";
-                self.errors.add(None, "chart.path", message);
+        const WAYS: [(&str, &[&str]); 3] =
+            [("path", &["path"]), ("oci", &["oci", "version"]), ("repository", &["repository", "name", "version"])];
+        let given = |key: &str| section.get(key).is_some();
+        let ways: Vec<_> = WAYS.iter().filter(|(way, _)| given(way)).collect();
+        let (way, keys) = match ways.as_slice() {
+            [one] => **one,
+            [] => {
+                let message = "name the chart by `path` (a folder of the repository), by `oci` and `version`, or by `repository`, `name` and `version`. Without `chart` altogether, the chart that Seatrial ships is used";
+                self.errors.add(None, "chart", message);
+                return None;
             }
-            return None;
+            [(first, _), (second, _), ..] => {
+                let line = section.get(second).map(|node| node.line);
+                let message = format!("the chart is already named by `chart.{first}`; keep one of the two");
+                self.errors.add(line, section.field(second), message);
+                return None;
+            }
         };
-        Some(Chart { path: self.repository_path(node, "chart.path")? })
+        for entry in section.entries {
+            let key = entry.key.as_str();
+            if !keys.contains(&key) && KEYS.iter().any(|(path, known)| *path == "chart" && known.contains(&key)) {
+                let message = format!("does not go with `chart.{way}`; remove it");
+                self.errors.add(Some(entry.line), section.field(key), message);
+            }
+        }
+        match way {
+            "path" => {
+                let path = self.repository_path(section.get("path")?, "chart.path")?;
+                Some(Chart::Path { path })
+            }
+            "oci" => {
+                let oci = self.required(section, "oci", "", check::oci_chart);
+                Some(Chart::Oci { version: self.chart_version(section)?, oci: oci? })
+            }
+            _ => {
+                let repository = self.required(section, "repository", "", check::chart_repository);
+                let name = self.required(section, "name", "the chart's name in the repository", check::chart_name);
+                Some(Chart::Repository { version: self.chart_version(section)?, repository: repository?, name: name? })
+            }
+        }
+    }
+
+    /// `1.2` is a number to YAML; whoever writes it is told what a version is, not to quote it.
+    fn chart_version(&mut self, section: &Section<'_>) -> Option<String> {
+        let Some(Node { line, kind: Kind::Scalar { text, .. } }) = section.get("version") else {
+            return self.required(section, "version", "the chart's exact version, like 1.2.3", check::chart_version);
+        };
+        if !yaml::is_null(text)
+            && let Err(problem) = check::chart_version(text)
+        {
+            self.errors.add(Some(*line), section.field("version"), problem);
+            return None;
+        }
+        self.required(section, "version", "", check::chart_version)
     }
 
     fn image(&mut self, section: &Section<'_>) -> Option<Image> {
-        let repository = match section.get("repository") {
-            Some(node) => self.checked(node, "image.repository", check::image_repository),
-            None => {
-                self.errors.add(None, "image.repository", "this key is missing; give a name like `ghcr.io/acme/shop`");
-                None
-            }
-        };
+        let repository =
+            self.required(section, "repository", "give a name like `ghcr.io/acme/shop`", check::image_repository);
         let tag = match section.get("tag") {
             Some(node) => self.checked(node, "image.tag", check::image_tag),
             None => Some(super::default_tag()),
         };
-        Some(Image { repository: repository?, tag: tag? })
+        let wait = self.duration(section, "wait", 1, DAY);
+        Some(Image { repository: repository?, tag: tag?, wait })
+    }
+
+    fn wait_for(&mut self, section: &Section<'_>) -> Option<WaitFor> {
+        let check = self.required(
+            section,
+            "check",
+            "the name of a check run, or the context of a commit status",
+            check::check_name,
+        );
+        let timeout = self.duration(section, "timeout", 1, DAY).unwrap_or_else(super::default_check_timeout);
+        Some(WaitFor { check: check?, timeout })
+    }
+
+    fn secrets(&mut self, top: &Section<'_>) -> Vec<SecretSource> {
+        let Some(node) = top.get("secrets") else { return Vec::new() };
+        let Kind::Sequence(items) = &node.kind else {
+            self.expected(node, "secrets", "a list, like [{ from: previews/registry-credentials }]");
+            return Vec::new();
+        };
+        if items.len() > MOST_SECRETS {
+            let message = format!("there are {} secrets; at most {MOST_SECRETS} are copied", items.len());
+            self.errors.add(Some(node.line), "secrets", message);
+            return Vec::new();
+        }
+        let mut secrets: Vec<SecretSource> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("secrets[{index}]");
+            let Kind::Mapping(entries) = &item.kind else {
+                self.expected(item, &path, "a mapping, like { from: previews/registry-credentials }");
+                continue;
+            };
+            let section = Section { known: "secrets[]", path, entries };
+            self.check_keys(&section);
+            let what = "the secret's namespace and name, like previews/registry-credentials";
+            let Some(text) = self.required(&section, "from", what, |text| check::secret(text).map(|_| ())) else {
+                continue;
+            };
+            let Ok(from) = check::secret(&text) else { continue };
+            if secrets.iter().any(|other| other.from.name == from.name) {
+                let message =
+                    format!("there is another secret named {:?}, and the preview's namespace can hold one", from.name);
+                self.errors.add(Some(item.line), section.field("from"), message);
+                continue;
+            }
+            secrets.push(SecretSource { from });
+        }
+        secrets
+    }
+
+    fn sleep(&mut self, section: &Section<'_>, ttl: Duration) -> Option<Sleep> {
+        if section.get("after").is_none() {
+            self.errors.add(None, "sleep.after", "this key is missing: how long nobody must have visited it, like 2h");
+        }
+        let after = self.duration(section, "after", 5 * MINUTE, 30 * DAY)?;
+        if after >= ttl {
+            let [after, ttl] = [after, ttl].map(quantity::duration_words);
+            let message =
+                format!("{after} is not shorter than `ttl`, {ttl}: the preview would be deleted before it sleeps");
+            self.errors.add(section.get("after").map(|node| node.line), "sleep.after", message);
+        }
+        Some(Sleep { after })
     }
 
     fn health(&mut self, section: &Section<'_>) -> Health {
@@ -169,12 +279,12 @@ impl Reader {
             path: path.unwrap_or(default.path),
             status: self.integer(section, "status", 100, 599).unwrap_or(default.status),
             successes: self.integer(section, "successes", 1, 20).unwrap_or(default.successes),
-            timeout: self.duration(section, "timeout", 1, 30 * 60).unwrap_or(default.timeout),
+            timeout: self.duration(section, "timeout", 1, 30 * MINUTE).unwrap_or(default.timeout),
         }
     }
 
     fn rollout(&mut self, section: &Section<'_>) -> RolloutSettings {
-        let timeout = self.duration(section, "timeout", 1, 60 * 60);
+        let timeout = self.duration(section, "timeout", 1, HOUR);
         RolloutSettings { timeout: timeout.unwrap_or(RolloutSettings::default().timeout) }
     }
 
@@ -184,9 +294,28 @@ impl Reader {
             labels: self.list(section, "labels", Self::non_empty),
             ignore_labels: self.list(section, "ignoreLabels", Self::non_empty),
             base_branches: self.list(section, "baseBranches", Self::non_empty),
+            paths: self.paths(section),
             drafts: self.choice(section, "drafts", &BOOLEANS).unwrap_or(default.drafts),
             bots: self.choice(section, "bots", &BOOLEANS).unwrap_or(default.bots),
         }
+    }
+
+    fn paths(&mut self, section: &Section<'_>) -> Vec<String> {
+        const MOST: usize = 100;
+        let paths = self.list(section, "paths", |reader, node, field| reader.checked(node, field, paths::check));
+        let line = section.get("paths").map(|node| node.line);
+        if paths.len() > MOST {
+            self.errors.add(
+                line,
+                "filters.paths",
+                format!("there are {} patterns; at most {MOST} are read", paths.len()),
+            );
+        }
+        if !paths.is_empty() && paths.iter().all(|path| path.starts_with('!')) {
+            let message = "all patterns begin with `!`, so that no file would fit; put \"**\" before them";
+            self.errors.add(line, "filters.paths", message);
+        }
+        paths
     }
 
     fn quota(&mut self, section: &Section<'_>) -> Quota {
@@ -260,18 +389,13 @@ impl Reader {
     }
 
     fn check_keys(&mut self, section: &Section<'_>) {
-        let known = KEYS.iter().find(|(path, _)| *path == section.path).map_or(&[][..], |(_, keys)| keys);
+        let known = KEYS.iter().find(|(path, _)| *path == section.known).map_or(&[][..], |(_, keys)| keys);
         for entry in section.entries {
             let key = entry.key.as_str();
             if known.contains(&key) {
                 continue;
             }
-            let message = if NOT_YET.contains(&(section.path, key)) {
-                format!("`{}` is not supported by this version yet; remove the line", section.field(key))
-            } else {
-                unknown_key(section.path, key, known)
-            };
-            self.errors.add(Some(entry.line), section.field(key), message);
+            self.errors.add(Some(entry.line), section.field(key), unknown_key(section.known, key, known));
         }
     }
 
@@ -281,7 +405,7 @@ impl Reader {
             self.expected(node, key, "a mapping");
             return None;
         };
-        let section = Section { path: key, entries };
+        let section = Section { known: key, path: key.to_owned(), entries };
         self.check_keys(&section);
         Some(section)
     }
@@ -312,6 +436,23 @@ impl Reader {
             Ok(()) => Some(text),
             Err(problem) => {
                 self.errors.add(Some(node.line), field, problem);
+                None
+            }
+        }
+    }
+
+    /// A string that must be there and pass `check`; `what` is said when it is missing.
+    fn required(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        what: &str,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Option<String> {
+        match section.get(key) {
+            Some(node) => self.checked(node, &section.field(key), check),
+            None => {
+                self.errors.add(None, section.field(key), format!("this key is missing: {what}"));
                 None
             }
         }

@@ -15,13 +15,17 @@ values:
   replicas: 1
   env: [{ name: BUILD, value: "{sha}" }]
 valuesFiles: [preview-values.yaml]
-image: { repository: "localhost:5000/shop", tag: "pr-{number}-{branch}" }
+image: { repository: "localhost:5000/shop", tag: "pr-{number}-{branch}", wait: 10m }
+waitFor: { check: build / image, timeout: 20m }
 health: { service: shop, port: 8080, path: /healthz, status: 204, successes: 3, timeout: 90s }
 rollout: { timeout: 2m }
-filters: { labels: [preview], ignoreLabels: [no-preview], baseBranches: [main], drafts: true, bots: false }
+filters: { labels: [preview], ignoreLabels: [no-preview], baseBranches: [main], paths: ["src/**", "!**/*.md"], drafts: true, bots: false }
 quota: { cpu: 2, memory: 2Gi, pods: 4 }
 network: { egress: none, allowNamespaces: [databases] }
 podSecurity: baseline
+secrets: [{ from: previews/registry-credentials }, { from: databases/shop.readonly }]
+ttl: 3d
+sleep: { after: 2h }
 "#;
 
 fn ok(text: &str) -> Settings {
@@ -53,7 +57,11 @@ fn a_full_file() {
 
 #[test]
 fn settings_survive_the_journal() {
-    for text in ["version: 1", FULL] {
+    let charts = [
+        "version: 1\nchart: {oci: 'oci://ghcr.io/acme/charts/shop', version: 1.2.3}",
+        "version: 1\nchart: {repository: 'https://charts.example.com', name: shop, version: 1.2.3}",
+    ];
+    for text in ["version: 1", FULL].into_iter().chain(charts) {
         let settings = ok(text);
         let journal = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<Settings>(&journal).unwrap(), settings);
@@ -75,10 +83,12 @@ quota: { cpu: 0, memory: lots, pods: 0 }
 filters:
   labels: preview
   drafts: yes
-  paths: ["src/**"]
+  paths: ["src/**", "src/"]
 network: { egress: all, allowNamespaces: [Data] }
 podSecurity: privileged
-ttl: 7d
+secrets: [{ from: registry-credentials }, { form: a/b }]
+ttl: 7
+sleep: { after: 1m }
 port: 80
 rollout:
 "#;
@@ -114,9 +124,9 @@ fn single_errors() {
         "version: 1\nimage: {repository: 'https://ghcr.io/acme/shop'}",
         "version: 1\nimage: {repository: shop, tag: '{sah}'}",
         "version: 1\nimage: {repository: shop, tag: 'a b'}",
-        "version: 1\nimage: {repository: shop, wait: 10m}",
+        "version: 1\nimage: {repository: shop, wait: 0s}",
         "version: 1\nchart: {}",
-        "version: 1\nchart: {oci: 'oci://x/y', version: 1.2.3}",
+        "version: 1\nchart: {Path: x}",
         "version: 1\nchart: {path: /etc}",
         "version: 1\nchart: {path: 'a\\b'}",
         "version: 1\nchart: {path: \"a\\u0007b\"}",
@@ -134,9 +144,23 @@ fn single_errors() {
         "version: 1\nfilters: {ignore_labels: [x]}",
         "version: 1\nbaseBranches: [main]",
         "version: 1\nfilters: {quota: 1}",
-        "version: 1\nwaitFor: {check: build}",
-        "version: 1\nsecrets: []",
-        "version: 1\nsleep: {after: 2h}",
+        "version: 1\nfilters: {paths: src/**}",
+        "version: 1\nfilters: {paths: ['', '!', src/, '!src/', /src/**, ./src/**, a/../b, 'a\\b', '[a', '{a', '{a}}', 'a\nb[']}",
+        "version: 1\nfilters: {paths: ['!docs/**', '!*.md']}",
+        "version: 1\nwaitFor: build",
+        "version: 1\nwaitFor: {timeout: 1m}",
+        "version: 1\nwaitFor: {check: ' '}",
+        "version: 1\nwaitFor: {check: \"a\\nb\"}",
+        "version: 1\nwaitfor: {check: build}",
+        "version: 1\nsecrets: previews/x",
+        "version: 1\nsecrets: [previews/x, {}, {from: x}, {from: a/b/c}, {from: A/b}, {from: a/B}, {from: a/.}, {from: a/b}, {from: c/b}, {from: a/c, as: d}]",
+        "version: 1\nsecrets: [{from: previews/sh.helm.release.v1.preview.v1}]",
+        "version: 1\nttl: forever",
+        "version: 1\nttl: 100d",
+        "version: 1\nsleep: 2h",
+        "version: 1\nsleep: {}",
+        "version: 1\nttl: 1h\nsleep: {after: 2h}",
+        "version: 1\nafter: 2h",
         "version: 1\n\"a\\nb\\u202e\": 1",
         "version: 1\nvalues: {a: [}",
         "version: 1\n\tvalues: 1",
@@ -148,20 +172,160 @@ fn single_errors() {
 }
 
 #[test]
-fn names_that_are_to_come_are_refused_by_name() {
-    for (text, name) in [
-        ("chart: {oci: x}", "chart.oci"),
-        ("chart: {repository: x}", "chart.repository"),
-        ("image: {repository: x, wait: 1m}", "image.wait"),
-        ("waitFor: {check: x}", "waitFor"),
-        ("filters: {paths: [x]}", "filters.paths"),
-        ("secrets: [{from: a/b}]", "secrets"),
-        ("ttl: 7d", "ttl"),
-        ("sleep: {after: 2h}", "sleep"),
-    ] {
-        let expected = format!("line 2: {name}: `{name}` is not supported by this version yet; remove the line");
-        assert_eq!(errors(&format!("version: 1\n{text}")), [expected]);
+fn charts_are_named_in_one_of_three_ways() {
+    let oci = "oci: 'oci://ghcr.io/acme/charts/shop'";
+    let repository = "repository: 'https://charts.example.com/stable'";
+    let sha = computed("x").sha;
+    let source = |chart: &str| ok(&format!("version: 1\nchart: {{{chart}}}")).chart_source(&sha);
+    assert_eq!(
+        source(&format!("{oci}, version: v1.2.3-rc.1+build.5")),
+        ChartSource::Oci {
+            reference: "oci://ghcr.io/acme/charts/shop".to_owned(),
+            version: "v1.2.3-rc.1+build.5".to_owned(),
+            digest: None
+        }
+    );
+    assert_eq!(
+        source(&format!("{repository}, name: shop, version: 1.2.3")),
+        ChartSource::Repository {
+            url: "https://charts.example.com/stable".to_owned(),
+            name: "shop".to_owned(),
+            version: "1.2.3".to_owned(),
+            digest: None
+        }
+    );
+    let wrong: Vec<String> = [
+        "path: chart, version: 1.2.3",
+        "path: chart, oci: 'oci://ghcr.io/shop', version: 1.2.3",
+        "version: 1.2.3",
+        oci,
+        &format!("{oci}, name: shop, version: 1.2.3"),
+        &format!("{oci}, version: 1.2"),
+        &format!("{oci}, version: '>=1.2.3'"),
+        &format!("{oci}, version: ^1.2.3"),
+        &format!("{oci}, version: latest"),
+        &format!("{oci}, version: [1]"),
+        &format!("{oci}, version: "),
+        &format!("{repository}, version: 1.2.3"),
+        &format!("{repository}, name: ../shop, version: 1.2.3"),
+        &format!("{repository}, name: --help, version: 1.2.3"),
+        "oci: ghcr.io/acme/shop, version: 1.2.3",
+        "oci: 'oci://ghcr.io', version: 1.2.3",
+        "oci: 'oci://ghcr.io/acme/shop:1.2.3', version: 1.2.3",
+        "oci: 'oci://user@ghcr.io/acme/shop', version: 1.2.3",
+        "oci: 'oci://ghcr.io/../shop', version: 1.2.3",
+        "repository: 'oci://ghcr.io/acme', name: shop, version: 1.2.3",
+        "repository: 'file:///etc', name: shop, version: 1.2.3",
+        "repository: 'https://user:secret@example.com', name: shop, version: 1.2.3",
+        "repository: 'https://example.com/?a=b', name: shop, version: 1.2.3",
+    ]
+    .iter()
+    .map(|chart| format!("{chart}\n  {}", errors(&format!("version: 1\nchart: {{{chart}}}")).join("\n  ")))
+    .collect();
+    assert_snapshot!("chart_errors", wrong.join("\n"));
+}
+
+/// The schema's `oneOf` for charts and the parser say the same of each set of keys.
+#[test]
+fn the_schema_knows_the_three_ways_too() {
+    let schema = json_schema();
+    let chart = &schema["properties"]["chart"];
+    let keys = [
+        ("path", "deploy/chart"),
+        ("oci", "oci://ghcr.io/acme/shop"),
+        ("repository", "https://charts.example.com"),
+        ("name", "shop"),
+        ("version", "1.2.3"),
+    ];
+    let mut accepted = 0;
+    for set in 0..1_u32 << keys.len() {
+        let given: Vec<_> =
+            keys.iter().enumerate().filter(|(bit, _)| set & (1 << bit) != 0).map(|(_, key)| key).collect();
+        let ways = chart["oneOf"].as_array().unwrap().iter().filter(|way| {
+            let required = way["required"].as_array().unwrap();
+            let all = required.iter().all(|name| given.iter().any(|(key, _)| name == key));
+            all && given.len() as u64 <= way["maxProperties"].as_u64().unwrap()
+        });
+        let text: Vec<String> = given.iter().map(|(key, value)| format!("{key}: {value:?}")).collect();
+        let text = format!("version: 1\nchart: {{{}}}", text.join(", "));
+        assert_eq!(parse(&text).is_ok(), ways.count() == 1, "{text}");
+        accepted += u32::from(parse(&text).is_ok());
     }
+    assert_eq!(accepted, 3);
+}
+
+#[test]
+fn patterns_fit_as_documented() {
+    let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let fits = |patterns: &[&str], files: &[&str]| {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| format!("{pattern:?}")).collect();
+        ok(&format!("version: 1\nfilters: {{paths: [{}]}}", patterns.join(", "))).filters.fits(&strings(files))
+    };
+    for (patterns, files, expected) in [
+        (&["src/**"][..], &["src/main.rs"][..], true),
+        (&["src/**"], &["src/a/b/c.rs"], true),
+        (&["src/**"], &["src2/main.rs", "lib/src/main.rs"], false),
+        (&["src/*"], &["src/a/b.rs"], false),
+        (&["*.md"], &["README.md"], true),
+        (&["*.md"], &["docs/README.md"], false),
+        (&["**/*.md"], &["README.md"], true),
+        (&["**/*.md"], &["docs/a/README.md"], true),
+        (&["**"], &[".github/workflows/ci.yml"], true),
+        (&["src/{a,b}.rs"], &["src/b.rs"], true),
+        (&["src/[ab].rs"], &["src/c.rs"], false),
+        (&["Src/**"], &["src/main.rs"], false),
+        (&["src/**", "charts/**"], &["docs/a.md", "charts/x.yaml"], true),
+        (&["src/**"], &[], false),
+        (&["**", "!docs/**"], &["docs/a.md"], false),
+        (&["**", "!docs/**"], &["docs/a.md", "src/main.rs"], true),
+        (&["**", "!docs/**", "docs/api/**"], &["docs/api/a.md"], true),
+        (&["!docs/**", "**"], &["docs/a.md"], true),
+    ] {
+        assert_eq!(fits(patterns, files), expected, "{patterns:?} {files:?}");
+    }
+    let deep = format!("{}a,b{}", "{".repeat(120), "}".repeat(120));
+    assert!(fits(&[&deep], &["a"]), "no depth that is read is too deep");
+    assert!(Filters::default().fits(&[]), "without patterns every pull request fits");
+    let listed = vec!["docs/a.md".to_owned(); 3000];
+    let filters = ok("version: 1\nfilters: {paths: ['src/**']}").filters;
+    assert!(!filters.fits(&listed[1..]));
+    assert!(filters.fits(&listed), "GitHub may have left out the file that fits");
+}
+
+#[test]
+fn secrets_are_named_by_namespace_and_name() {
+    let settings = ok(FULL);
+    let named = |namespace: &str, name: &str| SecretRef { namespace: namespace.to_owned(), name: name.to_owned() };
+    assert_eq!(
+        settings.secret_refs(),
+        [named("previews", "registry-credentials"), named("databases", "shop.readonly")]
+    );
+}
+
+#[test]
+fn waits_and_lives_have_bounds() {
+    for (text, accepted) in [
+        ("image: {repository: x, wait: 1s}", true),
+        ("image: {repository: x, wait: 24h}", true),
+        ("image: {repository: x, wait: 25h}", false),
+        ("waitFor: {check: x, timeout: 1d}", true),
+        ("waitFor: {check: x, timeout: 2d}", false),
+        ("ttl: 10m", true),
+        ("ttl: 9m", false),
+        ("ttl: 90d", true),
+        ("ttl: 91d", false),
+        ("sleep: {after: 5m}", true),
+        ("sleep: {after: 299s}", false),
+        ("ttl: 90d\nsleep: {after: 30d}", true),
+        ("ttl: 90d\nsleep: {after: 31d}", false),
+        ("ttl: 2h\nsleep: {after: 119m}", true),
+        ("ttl: 2h\nsleep: {after: 2h}", false),
+    ] {
+        assert_eq!(parse(&format!("version: 1\n{text}")).is_ok(), accepted, "{text}");
+    }
+    let settings = ok("version: 1\nwaitFor: {check: build}");
+    assert_eq!(settings.wait_for.unwrap().timeout, Duration::from_secs(15 * 60));
+    assert_eq!((settings.ttl, settings.sleep), (Duration::from_secs(7 * 86_400), None));
 }
 
 #[test]
@@ -294,6 +458,16 @@ fn a_hostile_branch_is_a_tag_at_worst() {
 }
 
 #[test]
+fn the_image_that_is_waited_for_is_the_one_that_is_deployed() {
+    let settings = ok("version: 1\nimage: {repository: ghcr.io/acme/shop, tag: 'pr-{number}-{branch}', wait: 5m}");
+    let name = settings.image_name(&computed("fix/login")).unwrap();
+    assert_eq!((name.repository.as_str(), name.tag.as_str()), ("ghcr.io/acme/shop", "pr-12-fix-login"));
+    let values = settings.helm_values(&computed("fix/login"));
+    assert_eq!(values["image"], serde_json::to_value(&name).unwrap());
+    assert_eq!(ok("version: 1").image_name(&computed("x")), None);
+}
+
+#[test]
 fn an_image_that_is_no_mapping_is_replaced() {
     let values =
         ok("version: 1\nvalues: {image: nginx}\nimage: {repository: shop, tag: v1}").helm_values(&computed("x"));
@@ -309,13 +483,15 @@ fn charts_and_policies() {
     assert_eq!(ok("version: 1\nchart: {path: ./}").chart_source(&sha), ChartSource::Path { path: ".".to_owned(), sha });
     assert!(!ok("version: 1").needs_source());
     assert!(ok("version: 1\nvaluesFiles: [a.yaml]").needs_source());
+    assert!(ok(FULL).needs_source());
+    assert!(!ok("version: 1\nchart: {oci: 'oci://ghcr.io/shop', version: 1.2.3}").needs_source());
     assert_eq!(ok(FULL).policies().quota.cpu, "2");
     assert_eq!(ok(FULL).pod_security(), PodSecurity::Baseline);
 }
 
 #[test]
 fn the_diagnosis_names_line_and_field() {
-    let many = parse("version: 1\nhealth: {port: 0}\nttl: 7d").unwrap_err();
+    let many = parse("version: 1\nhealth: {port: 0}\nttl: 1m").unwrap_err();
     assert_json_snapshot!("diagnosis", diagnosis(&many));
     assert_json_snapshot!("diagnosis_of_one", diagnosis(&parse("").unwrap_err()));
 }
@@ -375,7 +551,7 @@ fn admission() {
         let mut pull_request = pull_request();
         change(&mut pull_request);
         let settings = ok(&format!("version: 1\nfilters: {filters}"));
-        assert_eq!(admit(&pull_request, &settings), expected, "{filters} {pull_request:?}");
+        assert_eq!(admit(&pull_request, &settings, false), expected, "{filters} {pull_request:?}");
     }
 }
 
@@ -399,7 +575,11 @@ fn the_schema_has_the_keys_that_are_read() {
     let schema = json_schema();
     let names = |mapping: &Value| mapping["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     for (path, keys) in parse::KEYS {
-        let mut mapping = if path.is_empty() { schema.clone() } else { schema["properties"][path].clone() };
+        let mut mapping = match path.strip_suffix("[]") {
+            _ if path.is_empty() => schema.clone(),
+            Some(list) => schema["properties"][list]["items"].clone(),
+            None => schema["properties"][path].clone(),
+        };
         if let Some(reference) = mapping["$ref"].as_str() {
             mapping = schema.pointer(reference.trim_start_matches('#')).unwrap().clone();
         }
@@ -422,7 +602,9 @@ fn the_reference_is_true() {
         ok(example);
     }
     for (path, keys) in parse::KEYS {
-        for key in keys.iter().filter(|key| !path.is_empty() || !parse::KEYS.iter().any(|(other, _)| other == *key)) {
+        // A mapping or a list of mappings has rows for what is in it.
+        let has_keys = |key: &str| parse::KEYS.iter().any(|(other, _)| other.trim_end_matches("[]") == key);
+        for key in keys.iter().filter(|key| !path.is_empty() || !has_keys(key)) {
             let row = format!("| [`{}`]", yaml::join(path, key));
             assert!(reference.contains(&row), "no row {row}");
         }

@@ -2,18 +2,19 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use seatrial_engine::{NewRun, RunId};
+use seatrial_engine::{NewRun, NewSignal, RunId};
 use seatrial_preview::naming::UrlTemplate;
+use seatrial_preview::ports::ARRIVED;
 use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::{DeliveryId, PullRequestRef};
+use seatrial_preview::{DeliveryId, HeadSha, PullRequestRef, RepositoryName};
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::db::{self, Connection};
 use super::open::Db;
 use super::rows::{millis, parsed, text, time, unsigned};
-use super::{environments, start};
-use crate::database::{Accepted, DeliveryQueries, NewDelivery};
+use super::{environments, signals, start};
+use crate::database::{Accepted, DeliveryQueries, Meaning, NewDelivery};
 use crate::effects::Effects;
 use crate::error::StoreError;
 use crate::views::{DeliveryView, Page, PageRequest};
@@ -77,24 +78,27 @@ async fn accept(
         let run = row.try_get::<Option<Uuid>, _>("run")?.map(RunId);
         return Ok((Accepted { fresh: false, run, ignored: row.try_get("ignored")? }, Effects::none()));
     }
-    let (mut run, mut effects) = (None, Effects::none());
-    let mut ignored = delivery.ignored.clone();
-    // Looked at in the transaction, with the key locked, so that an event that is being stored now
-    // is seen.
-    if let (Some((_, NewRun { key: Some(key), .. })), Some(_)) = (&delivery.start, &delivery.unless_idle) {
-        db::lock_key(connection, key).await?;
-    }
-    let idle = match (&delivery.start, &delivery.unless_idle) {
-        (Some((pull_request, new_run)), Some(reason)) if is_idle(connection, pull_request, new_run).await? => {
+    let (mut run, mut ignored, mut effects) = (None, None, Effects::none());
+    match &delivery.meaning {
+        Meaning::Ignored(reason) => ignored = Some(reason.clone()),
+        Meaning::Start { pull_request, run: new_run, unless_idle: Some(reason) }
+            if is_idle(connection, pull_request, new_run).await? =>
+        {
             ignored = Some(reason.clone());
-            true
         }
-        _ => false,
-    };
-    if let Some((pull_request, new_run)) = delivery.start.as_ref().filter(|_| !idle) {
-        environments::ensure(connection, pull_request, template, now).await?;
-        let (started, told) = start::start(connection, new_run, now).await?;
-        (run, effects) = (Some(started.id), told);
+        Meaning::Start { pull_request, run: new_run, .. } => {
+            environments::ensure(connection, pull_request, template, now).await?;
+            let (started, told) = start::start(connection, new_run, now).await?;
+            (run, effects) = (Some(started.id), told);
+        }
+        Meaning::Command(new_run) => {
+            let (started, told) = start::start(connection, new_run, now).await?;
+            (run, effects) = (Some(started.id), told);
+        }
+        Meaning::Arrived { repository, sha } => {
+            effects = tell_waiting(connection, repository, sha.as_ref(), now).await?;
+        }
+        Meaning::Renamed { from, to } => rename(connection, from, to).await?,
     }
     let number = delivery.at.as_ref().map(|at| i64::try_from(at.number)).transpose();
     sqlx::query(
@@ -116,11 +120,16 @@ async fn accept(
     Ok((Accepted { fresh: true, run, ignored }, effects))
 }
 
+/// Looked at in the transaction, with the key locked, so that an event that is being stored now is
+/// seen.
 async fn is_idle(
     connection: &mut Connection,
     pull_request: &PullRequest,
     new_run: &NewRun,
 ) -> Result<bool, StoreError> {
+    if let Some(key) = &new_run.key {
+        db::lock_key(connection, key).await?;
+    }
     let idle: bool = sqlx::query_scalar(
         "SELECT NOT EXISTS (SELECT 1 FROM environments WHERE repository = $1 AND number = $2)
              OR EXISTS (SELECT 1 FROM runs WHERE seq = (SELECT max(seq) FROM runs WHERE key = $3)
@@ -133,4 +142,52 @@ async fn is_idle(
     .fetch_one(connection)
     .await?;
     Ok(idle)
+}
+
+/// Tells the deployments that wait for an image or a check to look again.
+async fn tell_waiting(
+    connection: &mut Connection,
+    repository: &RepositoryName,
+    sha: Option<&HeadSha>,
+    now: DateTime<Utc>,
+) -> Result<Effects, StoreError> {
+    // Who waits for something else is not woken: its open steps do not name the signal.
+    let waiting: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT r.id FROM environments e JOIN runs r ON r.key = e.repository || '#' || e.number
+         WHERE e.repository = $1 AND ($2 IS NULL OR e.head_sha = $2) AND r.state = 'waiting' AND r.awaits_signal
+           AND r.open LIKE $3",
+    )
+    .bind(repository.to_string())
+    .bind(sha.map(HeadSha::as_str))
+    .bind(format!("%\"{ARRIVED}\"%"))
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut effects = Effects::none();
+    for run in waiting {
+        let arrived = NewSignal { name: ARRIVED.to_owned(), payload: serde_json::Value::Null, deduplication: None };
+        let ((), told) = signals::signal(connection, RunId(run), &arrived, now).await?;
+        effects = effects.and(told);
+    }
+    Ok(effects)
+}
+
+/// The pull requests keep their numbers, their environments and what runs for them.
+async fn rename(connection: &mut Connection, from: &RepositoryName, to: &RepositoryName) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE environments SET repository = $2 WHERE repository = $1 AND NOT EXISTS (
+             SELECT 1 FROM environments o WHERE o.repository = $2 AND o.number = environments.number)",
+    )
+    .bind(from.to_string())
+    .bind(to.to_string())
+    .execute(&mut *connection)
+    .await?;
+    // A name in GitHub's alphabet has one character that LIKE knows.
+    let keys = format!("{}#%", from.to_string().replace('_', "!_"));
+    sqlx::query("UPDATE runs SET key = $2 || substr(key, length($1) + 1) WHERE key LIKE $3 ESCAPE '!'")
+        .bind(from.to_string())
+        .bind(to.to_string())
+        .bind(keys)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -1,11 +1,14 @@
 //! Environments: what the domain remembers, and how pages and programs read it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{RunId, RunState};
-use seatrial_preview::environment::{Direction, Environment, EnvironmentState, RunPhase, derive_state};
+use seatrial_preview::environment::{Direction, Environment, EnvironmentState, RunPhase, Standing, derive_state};
 use seatrial_preview::failure::FailureSnapshot;
 use seatrial_preview::ids::{CommentId, DeploymentId};
+use seatrial_preview::life::{Capacity, Life, Place};
 use seatrial_preview::naming::{self, UrlTemplate};
 use seatrial_preview::ports::{Environments, Fact};
 use seatrial_preview::pull_request::PullRequest;
@@ -15,7 +18,8 @@ use uuid::Uuid;
 
 use super::db::{Connection, Row};
 use super::open::Db;
-use super::rows::{json, like, millis, optional_json, parsed, text, time, to_json, unsigned};
+use super::places;
+use super::rows::{json, like, millis, optional_json, optional_time, parsed, text, time, to_json, unsigned};
 use super::runs::{summary, summary_columns};
 use crate::database::EnvironmentQueries;
 use crate::effects::Effects;
@@ -25,7 +29,8 @@ use crate::views::{EnvironmentFilter, EnvironmentView, Page, PageRequest};
 macro_rules! columns {
     () => {
         "id, repository, number, namespace, url, host, title, author, branch, html_url, head_sha,
-         live_sha, target, comment, deployment, refusal, failure, receipt, created_at, updated_at"
+         live_sha, target, comment, deployment, refusal, failure, receipt, active_at, ttl, sleep_after, kept_until,
+         pinned, asleep_since, warned_at, approval, said, place, created_at, updated_at"
     };
 }
 
@@ -35,7 +40,8 @@ macro_rules! views {
         concat!(
             "SELECT e.id AS environment_id, e.repository, e.number, e.namespace, e.url, e.host, e.title, e.author,
                     e.branch, e.html_url, e.head_sha, e.live_sha, e.target, e.comment, e.deployment, e.refusal,
-                    e.failure AS diagnosis, e.receipt, e.created_at AS made_at, e.updated_at, ",
+                    e.failure AS diagnosis, e.receipt, e.active_at, e.ttl, e.sleep_after, e.kept_until, e.pinned,
+                    e.asleep_since, e.warned_at, e.approval, e.said, e.place, e.created_at AS made_at, e.updated_at, ",
             summary_columns!(),
             " FROM environments e LEFT JOIN runs r ON r.seq = (
                 SELECT n.seq FROM runs n WHERE n.key = e.repository || '#' || e.number ORDER BY n.seq DESC LIMIT 1) ",
@@ -71,9 +77,33 @@ impl Environments for Db {
     async fn remember(&self, environment: EnvironmentId, fact: Fact) -> PortResult<()> {
         let given = (environment, fact, self.clock.now());
         let remembered = self.writer.write(given, |c, (environment, fact, now)| {
-            Box::pin(async move { Ok((remember(c, environment, &fact, now).await?, Effects::none())) })
+            Box::pin(async move { remember(c, environment, &fact, now).await })
         });
         Ok(remembered.await?)
+    }
+
+    async fn reserve(&self, environment: EnvironmentId, capacity: Capacity) -> PortResult<Place> {
+        let given = (environment, capacity, self.clock.now());
+        let reserved = self.writer.write(given, |c, (environment, capacity, now)| {
+            Box::pin(async move { Ok((places::reserve(c, environment, capacity, now).await?, Effects::none())) })
+        });
+        Ok(reserved.await?)
+    }
+
+    async fn list_standing(&self) -> PortResult<Vec<Standing>> {
+        let rows = sqlx::query(views!("WHERE e.receipt IS NULL ORDER BY e.id"))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::from)?;
+        let mut standing = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let EnvironmentView { environment, state, newest_run } = view(row)?;
+            let busy = newest_run.is_some_and(|run| !run.state.is_final());
+            if state != EnvironmentState::Deleted {
+                standing.push(Standing { environment, state, busy });
+            }
+        }
+        Ok(standing)
     }
 
     async fn keep_snapshot(&self, environment: EnvironmentId, run: Uuid, snapshot: &FailureSnapshot) -> PortResult<()> {
@@ -118,8 +148,8 @@ pub(super) async fn ensure(
     }
     let row = sqlx::query(concat!(
         "INSERT INTO environments (id, repository, number, namespace, url, host, title, author, branch, html_url,
-                                        head_sha, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+                                        head_sha, created_at, updated_at, active_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $12)
          ON CONFLICT (repository, number) DO UPDATE SET
              title = excluded.title, author = excluded.author, branch = excluded.branch, html_url = excluded.html_url,
              head_sha = excluded.head_sha, updated_at = excluded.updated_at
@@ -177,7 +207,7 @@ async fn remember(
     environment: EnvironmentId,
     fact: &Fact,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<((), Effects), StoreError> {
     let signed = |id: u64| i64::try_from(id).map_err(|_| StoreError::Invalid(format!("id {id} is too large")));
     let query = match fact {
         Fact::Comment(comment) => sqlx::query("UPDATE environments SET comment = $1, updated_at = $2 WHERE id = $3")
@@ -196,6 +226,38 @@ async fn remember(
             sqlx::query("UPDATE environments SET live_sha = $1, failure = NULL, updated_at = $2 WHERE id = $3")
                 .bind(sha.as_str().to_owned())
         }
+        Fact::Life { ttl, .. } => sqlx::query(
+            "UPDATE environments SET ttl = $1, active_at = $2, warned_at = NULL, updated_at = $2 WHERE id = $3",
+        )
+        .bind(seconds(*ttl)),
+        Fact::Used => sqlx::query(
+            "UPDATE environments SET active_at = $1, warned_at = NULL, updated_at = $2 WHERE id = $3",
+        )
+        .bind(millis(now)),
+        Fact::Asleep(true) => {
+            sqlx::query("UPDATE environments SET asleep_since = $1, updated_at = $2 WHERE id = $3").bind(millis(now))
+        }
+        Fact::Asleep(false) => sqlx::query(
+            "UPDATE environments SET asleep_since = NULL, active_at = $1, warned_at = NULL, updated_at = $2 WHERE id = $3",
+        )
+        .bind(millis(now)),
+        Fact::Pinned(pinned) => sqlx::query(
+            "UPDATE environments SET pinned = $1, warned_at = NULL, updated_at = $2 WHERE id = $3",
+        )
+        .bind(*pinned),
+        Fact::KeptUntil(until) => sqlx::query(
+            "UPDATE environments SET kept_until = $1, warned_at = NULL, updated_at = $2 WHERE id = $3",
+        )
+        .bind(millis(*until)),
+        Fact::Warned => {
+            sqlx::query("UPDATE environments SET warned_at = $1, updated_at = $2 WHERE id = $3").bind(millis(now))
+        }
+        Fact::Approved(approval) => {
+            sqlx::query("UPDATE environments SET approval = $1, updated_at = $2 WHERE id = $3").bind(to_json(approval)?)
+        }
+        Fact::Said(state) => {
+            sqlx::query("UPDATE environments SET said = $1, updated_at = $2 WHERE id = $3").bind(to_json(state)?)
+        }
         Fact::Refused(reason) => {
             sqlx::query("UPDATE environments SET refusal = $1, updated_at = $2 WHERE id = $3").bind(text(reason))
         }
@@ -203,15 +265,33 @@ async fn remember(
             sqlx::query("UPDATE environments SET failure = $1, updated_at = $2 WHERE id = $3").bind(to_json(diagnosis)?)
         }
         Fact::Deleted(receipt) => sqlx::query(
-            "UPDATE environments SET receipt = $1, live_sha = NULL, target = NULL, failure = NULL, updated_at = $2 WHERE id = $3",
+            "UPDATE environments SET receipt = $1, live_sha = NULL, target = NULL, failure = NULL, kept_until = NULL,
+                                     pinned = FALSE, asleep_since = NULL, warned_at = NULL, updated_at = $2 WHERE id = $3",
         )
         .bind(to_json(receipt)?),
     };
-    let changed = query.bind(millis(now)).bind(environment.0).execute(connection).await?.rows_affected();
+    let changed = query.bind(millis(now)).bind(environment.0).execute(&mut *connection).await?.rows_affected();
     if changed == 0 {
         return Err(StoreError::Invalid(format!("environment {environment} does not exist")));
     }
-    Ok(())
+    if let Fact::Life { sleep_after, .. } = fact {
+        sqlx::query("UPDATE environments SET sleep_after = $1 WHERE id = $2")
+            .bind(sleep_after.map(seconds))
+            .bind(environment.0)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let effects = match fact {
+        Fact::Deleted(_) | Fact::Refused(_) | Fact::Asleep(true) => {
+            places::release(connection, environment, now).await?
+        }
+        _ => Effects::none(),
+    };
+    Ok(((), effects))
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
@@ -344,8 +424,7 @@ fn view(row: &Row) -> Result<EnvironmentView, StoreError> {
         None => None,
     };
     let newest = newest_run.as_ref().map(|run| {
-        // The teardown's name is the workflows' own; the store only tells the two directions apart.
-        let direction = if run.workflow == "preview_down" { Direction::Down } else { Direction::Up };
+        let direction = Direction::of_workflow(&run.workflow).unwrap_or(Direction::Up);
         let phase = match run.state {
             RunState::Queued => RunPhase::Queued,
             RunState::Running | RunState::Waiting => RunPhase::Active,
@@ -355,7 +434,7 @@ fn view(row: &Row) -> Result<EnvironmentView, StoreError> {
         };
         (direction, phase)
     });
-    let state = derive_state(newest, environment.live_sha.is_some(), environment.refusal.is_some());
+    let state = derive_state(newest, &environment);
     Ok(EnvironmentView { environment, state, newest_run })
 }
 
@@ -381,6 +460,19 @@ fn read_environment(row: &Row, id: &str, failure: &str, created_at: &str) -> Res
         refusal: row.try_get("refusal")?,
         failure: optional_json(row, failure)?,
         receipt: optional_json(row, "receipt")?,
+        life: Life {
+            active_at: time(row, "active_at")?,
+            ttl: Duration::from_secs(unsigned(row, "ttl")?),
+            sleep_after: row.try_get::<Option<i64>, _>("sleep_after")?.map(|s| Duration::from_secs(s.unsigned_abs())),
+            kept_until: optional_time(row, "kept_until")?,
+            pinned: row.try_get("pinned")?,
+            asleep_since: optional_time(row, "asleep_since")?,
+            warned_at: optional_time(row, "warned_at")?,
+        },
+        approval: optional_json(row, "approval")?,
+        waits_for_place: row.try_get::<Option<&str>, _>("place")? == Some("waiting"),
+        // Only a hint: what another version of the program said is not needed to go on.
+        said: optional_json(row, "said").unwrap_or_default(),
         created_at: time(row, created_at)?,
         updated_at: time(row, "updated_at")?,
     })

@@ -24,6 +24,8 @@ mod deliveries;
 mod environments;
 #[path = "../queries/journal.rs"]
 mod journal;
+#[path = "../queries/places.rs"]
+mod places;
 #[path = "../queries/record.rs"]
 mod record;
 #[path = "../queries/retention.rs"]

@@ -4,6 +4,7 @@
 #[macro_use]
 #[path = "../place/mod.rs"]
 mod place;
+mod life;
 mod migrations;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use seatrial_preview::ports::Fact;
 use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
 use seatrial_preview::{DeliveryId, PullRequestRef};
 use seatrial_store::views::{EnvironmentFilter, PageRequest, RunFilter};
-use seatrial_store::{NewDelivery, Store, StoreError, StoreOptions};
+use seatrial_store::{Meaning, NewDelivery, Store, StoreError, StoreOptions};
 use sqlx::Connection as _;
 
 on_each_store!(
@@ -61,6 +62,14 @@ fn run(workflow: &str, at: &PullRequestRef) -> NewRun {
     NewRun::named(workflow, 1, serde_json::json!({})).key(at.to_string(), OnConflict::Supersede)
 }
 
+fn start(at: &PullRequestRef, workflow: &str, unless_idle: Option<&str>) -> Meaning {
+    Meaning::Start {
+        pull_request: Box::new(pull_request(at, "A change")),
+        run: run(workflow, at),
+        unless_idle: unless_idle.map(str::to_owned),
+    }
+}
+
 fn delivery(id: &str, at: &PullRequestRef) -> NewDelivery {
     NewDelivery {
         id: DeliveryId(id.to_owned()),
@@ -68,9 +77,7 @@ fn delivery(id: &str, at: &PullRequestRef) -> NewDelivery {
         action: Some("opened".to_owned()),
         at: Some(at.clone()),
         payload: b"{}".to_vec(),
-        ignored: None,
-        start: Some((pull_request(at, "A change"), run("preview_up", at))),
-        unless_idle: None,
+        meaning: start(at, "preview_up", None),
     }
 }
 
@@ -97,7 +104,8 @@ async fn a_delivery_whose_run_cannot_start_leaves_nothing(on: On) {
     let at = at("acme/shop", 7);
     store.start(run("preview_up", &at)).await.unwrap();
     let mut rejected = delivery("d-1", &at);
-    rejected.start.as_mut().unwrap().1.on_conflict = OnConflict::Reject;
+    let Meaning::Start { run, .. } = &mut rejected.meaning else { unreachable!("it starts a run") };
+    run.on_conflict = OnConflict::Reject;
     assert!(matches!(store.accept_delivery(rejected).await, Err(StoreError::Journal(_))));
     assert!(store.list_deliveries(&PageRequest::default()).await.unwrap().items.is_empty());
     assert!(store.find_environment_of(&at).await.unwrap().is_none());
@@ -106,11 +114,8 @@ async fn a_delivery_whose_run_cannot_start_leaves_nothing(on: On) {
 async fn a_teardown_starts_only_where_there_is_something_to_tear_down(on: On) {
     let (store, _place) = store(on).await;
     let at = at("acme/shop", 7);
-    let closed = |id: &str| NewDelivery {
-        start: Some((pull_request(&at, "A change"), run("preview_down", &at))),
-        unless_idle: Some("nothing to remove".to_owned()),
-        ..delivery(id, &at)
-    };
+    let closed =
+        |id: &str| NewDelivery { meaning: start(&at, "preview_down", Some("nothing to remove")), ..delivery(id, &at) };
     assert_eq!(store.accept_delivery(closed("d-1")).await.unwrap().run, None);
     let stored = store.list_deliveries(&PageRequest::default()).await.unwrap().items;
     assert_eq!(stored[0].ignored.as_deref(), Some("nothing to remove"));
@@ -240,11 +245,7 @@ async fn a_teardown_sees_the_start_that_is_being_stored() {
     .execute(&mut *reopens)
     .await
     .unwrap();
-    let closes = NewDelivery {
-        start: Some((pull_request(&at, "t"), run("preview_down", &at))),
-        unless_idle: Some("nothing to tear down".to_owned()),
-        ..delivery("d-2", &at)
-    };
+    let closes = NewDelivery { meaning: start(&at, "preview_down", Some("nothing to remove")), ..delivery("d-2", &at) };
     let asked = store.clone();
     let closed = tokio::spawn(async move { asked.accept_delivery(closes).await.unwrap() });
     let mut watch = sqlx::PgConnection::connect(&place.url()).await.unwrap();

@@ -9,13 +9,15 @@ use crate::shell;
 use crate::workspace::plain_cargo;
 
 /// Whom each crate may import of ours. The repository's own tools and tests may import anybody.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("seatrial-engine", &[]),
     ("seatrial-preview", &[]),
     ("seatrial-store", &["seatrial-engine", "seatrial-preview"]),
     ("seatrial-cluster-kube", &["seatrial-preview"]),
     ("seatrial-forge-github", &["seatrial-preview"]),
-    ("seatrial-release-helm", &["seatrial-preview"]),
+    ("seatrial-registry-oci", &["seatrial-preview"]),
+    // Charts are fetched by the client that images are asked for with, under the same rules.
+    ("seatrial-release-helm", &["seatrial-preview", "seatrial-registry-oci"]),
     ("seatrial-workflows", &["seatrial-engine", "seatrial-preview"]),
     ("seatrial-operations", &["seatrial-workflows", "seatrial-engine", "seatrial-preview", "seatrial-store"]),
     (
@@ -32,6 +34,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
             "seatrial-forge-github",
             "seatrial-operations",
             "seatrial-preview",
+            "seatrial-registry-oci",
             "seatrial-release-helm",
             "seatrial-store",
             "seatrial-workflows",
@@ -40,10 +43,11 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that free access to the outside world, and the one room that may name each.
-const ROOMS: [(&str, &str); 7] = [
+const ROOMS: [(&str, &str); 8] = [
     ("kube", "seatrial-cluster-kube"),
     ("k8s-openapi", "seatrial-cluster-kube"),
     ("octocrab", "seatrial-forge-github"),
+    ("reqwest", "seatrial-registry-oci"),
     ("sqlx", "seatrial-store"),
     ("poem", "seatrial-api"),
     ("poem-openapi", "seatrial-api"),

@@ -1,0 +1,158 @@
+//! Places for previews: how many there may be at once, and who waits for one.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use seatrial_engine::{JournalError, NewSignal, RunId};
+use seatrial_preview::EnvironmentId;
+use seatrial_preview::life::{Capacity, Place};
+use seatrial_preview::ports::ROOM;
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::db::{self, Connection};
+use super::rows::{millis, unsigned};
+use super::signals;
+use crate::effects::Effects;
+use crate::error::StoreError;
+
+/// Askers are one after another, so that the last place is given once.
+const LOCK: &str = "places";
+/// So many of those that wait are told of a place: the first may be held up by a limit of its own.
+const TOLD: i64 = 20;
+/// By so many places that came free, in so much time, the wait is judged.
+const JUDGED_BY: i64 = 20;
+const JUDGED_SINCE: Duration = Duration::from_secs(86_400);
+
+/// See `Environments::reserve`.
+pub(super) async fn reserve(
+    connection: &mut Connection,
+    environment: EnvironmentId,
+    capacity: Capacity,
+    now: DateTime<Utc>,
+) -> Result<Place, StoreError> {
+    db::lock_key(connection, LOCK).await?;
+    let own = sqlx::query("SELECT repository, place, place_since FROM environments WHERE id = $1")
+        .bind(environment.0)
+        .fetch_optional(&mut *connection)
+        .await?
+        .ok_or_else(|| StoreError::Invalid(format!("environment {environment} does not exist")))?;
+    if own.try_get::<Option<&str>, _>("place")? == Some("taken") {
+        return Ok(Place::Taken);
+    }
+    let repository: String = own.try_get("repository")?;
+    let since = own.try_get::<Option<i64>, _>("place_since")?.unwrap_or(millis(now));
+    let before = Before::read(connection, environment, &repository, since).await?;
+    let held_up = [
+        capacity.cluster.filter(|most| before.taken + before.ahead >= *most).map(|_| before.ahead),
+        capacity.repository.filter(|most| before.own_taken + before.own_ahead >= *most).map(|_| before.own_ahead),
+    ];
+    let place = if held_up.iter().all(Option::is_none) { "taken" } else { "waiting" };
+    sqlx::query("UPDATE environments SET place = $1, place_since = $2 WHERE id = $3")
+        .bind(place)
+        .bind(since)
+        .bind(environment.0)
+        .execute(&mut *connection)
+        .await?;
+    match held_up.into_iter().flatten().max() {
+        None => Ok(Place::Taken),
+        Some(ahead) => {
+            let position = ahead + 1;
+            Ok(Place::Waiting { position, wait: judge_wait(connection, position, now).await? })
+        }
+    }
+}
+
+/// What stands between an environment and its place.
+struct Before {
+    taken: u32,
+    own_taken: u32,
+    /// Who came earlier and waits still.
+    ahead: u32,
+    own_ahead: u32,
+}
+
+impl Before {
+    async fn read(
+        connection: &mut Connection,
+        environment: EnvironmentId,
+        repository: &str,
+        since: i64,
+    ) -> Result<Self, StoreError> {
+        let row = sqlx::query(
+            "SELECT count(CASE WHEN place = 'taken' THEN 1 END) AS taken,
+                    count(CASE WHEN place = 'taken' AND repository = $1 THEN 1 END) AS own_taken,
+                    count(CASE WHEN place = 'waiting' AND (place_since, id) < ($2, $3) THEN 1 END) AS ahead,
+                    count(CASE WHEN place = 'waiting' AND (place_since, id) < ($2, $3) AND repository = $1 THEN 1 END)
+                        AS own_ahead
+             FROM environments WHERE place IS NOT NULL AND id <> $3",
+        )
+        .bind(repository)
+        .bind(since)
+        .bind(environment.0)
+        .fetch_one(connection)
+        .await?;
+        Ok(Self {
+            taken: unsigned(&row, "taken")?,
+            own_taken: unsigned(&row, "own_taken")?,
+            ahead: unsigned(&row, "ahead")?,
+            own_ahead: unsigned(&row, "own_ahead")?,
+        })
+    }
+}
+
+/// By how often places came free lately; nothing is guessed from fewer than three.
+async fn judge_wait(
+    connection: &mut Connection,
+    position: u32,
+    now: DateTime<Utc>,
+) -> Result<Option<Duration>, StoreError> {
+    let freed: Vec<i64> =
+        sqlx::query_scalar("SELECT freed_at FROM environments WHERE freed_at > $1 ORDER BY freed_at DESC LIMIT $2")
+            .bind(millis(now - JUDGED_SINCE))
+            .bind(JUDGED_BY)
+            .fetch_all(connection)
+            .await?;
+    let (Some(oldest), true) = (freed.last(), freed.len() >= 3) else { return Ok(None) };
+    let each = (millis(now) - oldest).unsigned_abs() / freed.len() as u64;
+    Ok(Some(Duration::from_millis(each * u64::from(position))))
+}
+
+/// The environment gives its place back, and those that wait are told.
+pub(super) async fn release(
+    connection: &mut Connection,
+    environment: EnvironmentId,
+    now: DateTime<Utc>,
+) -> Result<Effects, StoreError> {
+    let freed = sqlx::query(
+        "UPDATE environments SET freed_at = CASE WHEN place = 'taken' THEN $1 ELSE freed_at END, place = NULL,
+                                 place_since = NULL
+         WHERE id = $2 AND place IS NOT NULL",
+    )
+    .bind(millis(now))
+    .bind(environment.0)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let mut effects = Effects::none();
+    if freed == 0 {
+        return Ok(effects);
+    }
+    let waiting: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT r.id FROM environments e JOIN runs r ON r.key = e.repository || '#' || e.number
+         WHERE e.place = 'waiting' AND r.state IN ('running', 'waiting') ORDER BY e.place_since, e.id LIMIT $1",
+    )
+    .bind(TOLD)
+    .fetch_all(&mut *connection)
+    .await?;
+    for run in waiting {
+        let room = NewSignal { name: ROOM.to_owned(), payload: serde_json::Value::Null, deduplication: None };
+        match signals::signal(connection, RunId(run), &room, now).await {
+            Ok(((), told)) => effects = effects.and(told),
+            // It ends at this very moment.
+            Err(StoreError::Journal(JournalError::Illegal(_) | JournalError::NotFound(_))) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(effects)
+}
