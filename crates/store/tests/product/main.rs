@@ -245,8 +245,7 @@ async fn a_teardown_sees_the_start_that_is_being_stored() {
     .execute(&mut *reopens)
     .await
     .unwrap();
-    let closes =
-        NewDelivery { meaning: start(&at, "preview_down", Some("nothing to tear down")), ..delivery("d-2", &at) };
+    let closes = NewDelivery { meaning: start(&at, "preview_down", Some("nothing to remove")), ..delivery("d-2", &at) };
     let asked = store.clone();
     let closed = tokio::spawn(async move { asked.accept_delivery(closes).await.unwrap() });
     let mut watch = sqlx::PgConnection::connect(&place.url()).await.unwrap();
