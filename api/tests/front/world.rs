@@ -176,7 +176,7 @@ impl World {
         let now = SystemClock.now();
         let request = ClaimRequest {
             worker: WorkerId::new("worker-1"),
-            workflows: ["preview_up", "preview_down"]
+            workflows: ["preview_up", "preview_down", "preview_wake"]
                 .map(|name| WorkflowVersions { name: name.to_owned(), versions: 1..=9 })
                 .to_vec(),
             limit: 1,
