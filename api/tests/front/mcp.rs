@@ -36,7 +36,7 @@ async fn an_agent_finds_its_tools() {
 
     let tools = world.rpc("tools/list", json!({})).await;
     let tools = tools["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 9);
+    assert_eq!(tools.len(), 11);
     for tool in tools {
         let name = tool["name"].as_str().unwrap();
         assert!(tool["description"].as_str().is_some_and(|text| text.len() > 30), "{name}");

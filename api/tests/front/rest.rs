@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use seatrial_engine::{Clock, Failure, SystemClock};
+use seatrial_preview::ports::Fact;
 use serde_json::{Value, json};
 
 use crate::standins::pod;
@@ -219,4 +220,40 @@ async fn answers_are_not_kept_by_caches() {
     let response = world.get("/api/v1/previews").send().await.unwrap();
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert!(response.headers().contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn a_preview_is_put_to_sleep_and_woken() {
+    let world = World::new().await;
+    let id = world.running(7, "Redesign").await;
+    let ask = |verb: &str| world.post(&format!("/api/v1/previews/pr-shop-7/{verb}")).send();
+    // It is awake: there is nothing to do.
+    let awake = ask("wake").await.unwrap();
+    assert_eq!(awake.status(), StatusCode::ACCEPTED);
+    assert_eq!(awake.json::<Value>().await.unwrap()["fresh"], false);
+    let asleep = ask("sleep").await.unwrap();
+    assert_eq!(asleep.status(), StatusCode::ACCEPTED);
+    let run = asleep.json::<Value>().await.unwrap()["run"].as_str().unwrap().to_owned();
+    assert_eq!(world.read(&format!("/api/v1/runs/{run}")).await["run"]["workflow"], "preview_sleep");
+    // While that is being done, nothing else of its kind begins.
+    assert_problem(ask("sleep").await.unwrap(), 409, "run_state").await;
+
+    world.store.remember(id, Fact::Asleep(true)).await.unwrap();
+    let why = world.read("/api/v1/previews/pr-shop-7/why-not-ready").await;
+    assert!(why["summary"].as_str().unwrap().contains("sleeps"), "{why}");
+}
+
+#[tokio::test]
+async fn a_preview_is_kept_as_long_as_somebody_asks_for() {
+    let world = World::new().await;
+    world.running(7, "Redesign").await;
+    let keep = |body: Value| world.patch("/api/v1/previews/pr-shop-7/life").json(&body).send();
+    let before = world.read("/api/v1/previews/pr-shop-7").await["expires_at"].clone();
+    let longer = keep(json!({ "for_hours": 720 })).await.unwrap().json::<Value>().await.unwrap();
+    assert!(longer["expires_at"].as_str() > before.as_str(), "{longer} {before}");
+    let pinned = keep(json!({ "pinned": true })).await.unwrap().json::<Value>().await.unwrap();
+    assert!(pinned["pinned"] == true && pinned.get("expires_at").is_none(), "{pinned}");
+    for hours in [0, 721] {
+        assert_problem(keep(json!({ "for_hours": hours })).await.unwrap(), 400, "invalid_request").await;
+    }
 }

@@ -111,6 +111,10 @@ impl World {
         self.client.post(self.url(path)).bearer_auth(TOKEN)
     }
 
+    pub fn patch(&self, path: &str) -> RequestBuilder {
+        self.client.patch(self.url(path)).bearer_auth(TOKEN)
+    }
+
     /// The JSON of a GET that succeeds.
     pub async fn read(&self, path: &str) -> Value {
         let response = self.get(path).send().await.unwrap();
