@@ -6,6 +6,7 @@ mod forward;
 mod headers;
 mod host;
 mod page;
+mod server;
 mod stream;
 mod tunnel;
 mod visits;
@@ -23,10 +24,9 @@ use tokio_util::sync::CancellationToken;
 use forward::{ANSWER_PATIENCE, Trouble, forward};
 use visits::{Visit, Visits};
 
-pub(crate) fn endpoint(
-    operations: Arc<Operations>,
-    stopping: CancellationToken,
-) -> impl Endpoint<Output = Response> + 'static {
+pub use server::serve_gateway;
+
+fn endpoint(operations: Arc<Operations>, stopping: CancellationToken) -> impl Endpoint<Output = Response> + 'static {
     let gateway = Arc::new(Gateway { visits: Arc::new(Visits::new(operations.clone())), operations, stopping });
     make(move |request| {
         let gateway = gateway.clone();
