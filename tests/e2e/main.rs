@@ -3,10 +3,14 @@
 
 mod admission;
 mod closing;
+mod commands;
 mod failures;
 mod github_trouble;
 mod interruptions;
+mod life;
 mod opening;
 mod operators;
 mod pushes;
+mod reconciliation;
+mod waits;
 mod webhooks;

@@ -71,6 +71,8 @@ impl Program {
             ("SEATRIAL_GITHUB_WEBHOOK_SECRET", SECRET.to_owned()),
             ("SEATRIAL_BOOTSTRAP_TOKEN", TOKEN.to_owned()),
             ("SEATRIAL_HELM", text(&parts.setting.helm)),
+            ("SEATRIAL_REGISTRY_PRIVATE_HOSTS", parts.setting.registry.clone()),
+            ("SEATRIAL_REGISTRY_HTTP_HOSTS", parts.setting.registry.clone()),
             ("SEATRIAL_LOG", "info,seatrial=debug".to_owned()),
         ];
         Ok(Self {
@@ -95,6 +97,18 @@ impl Program {
 
     pub fn log(&self) -> &Path {
         &self.log
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        self.setting("SEATRIAL_DATABASE_URL")
+    }
+
+    pub(crate) fn preview_url(&self) -> String {
+        self.setting("SEATRIAL_PREVIEW_URL")
+    }
+
+    fn setting(&self, name: &str) -> String {
+        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
     /// Changes an environment variable for the next start.

@@ -214,6 +214,11 @@ impl Rest {
         self.ask(Method::DELETE, &format!("/previews/{namespace}"), None).await
     }
 
+    /// Puts the preview to sleep, or wakes it: `sleep`, `wake`; answers the run's id.
+    pub async fn act(&self, namespace: &str, verb: &str) -> Result<String> {
+        self.ask(Method::POST, &format!("/previews/{namespace}/{verb}"), None).await
+    }
+
     /// Asks for long work; answers the id of its run.
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<String> {
         let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);

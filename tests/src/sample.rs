@@ -8,9 +8,12 @@ use seatrial_github_standin::{FileContent, Files, files_of};
 /// The settings of `acme/shop`: the chart in the repository, the commit's own image, and a health
 /// check. `more` follows; a key of it must not be one of these.
 pub fn settings(image: &str, more: &str) -> String {
+    let unless_given = |key: &str, line: String| if more.contains(&format!("{key}:")) { String::new() } else { line };
     format!(
-        "version: 1\nchart: {{ path: chart }}\nimage: {{ repository: {image} }}\nvalues: {{ number: \"{{number}}\", host: \"{{host}}\" }}\n{}{more}",
-        if more.contains("health:") { "" } else { "health: { path: /healthz }\n" },
+        "version: 1\nchart: {{ path: chart }}\n{}values: {{ number: \"{{number}}\", host: \"{{host}}\" }}\n{}{}",
+        unless_given("image", format!("image: {{ repository: {image} }}\n")),
+        unless_given("health", "health: { path: /healthz }\n".to_owned()),
+        more.replace("{image}", image),
     )
 }
 
@@ -67,6 +70,12 @@ impl Change {
     pub fn without_image(mut self) -> Self {
         self.has_image = false;
         self
+    }
+}
+
+impl From<Change> for Files {
+    fn from(change: Change) -> Self {
+        change.files
     }
 }
 

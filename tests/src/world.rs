@@ -30,8 +30,11 @@ const TEST: Duration = Duration::from_secs(420);
 /// How a world differs from the usual one.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// More lines of `.seatrial.yaml`; a `health:` of its own takes the place of the usual one.
+    /// More lines of `.seatrial.yaml`; an `image:` or a `health:` of its own takes the place of the
+    /// usual one. `{image}` stands for the sample application's image.
     pub settings: String,
+    /// Settings of the program.
+    pub environment: Vec<(&'static str, &'static str)>,
     /// The base branch has no `.seatrial.yaml`.
     pub unconfigured: bool,
     /// The repository's name as it is, instead of a unique one.
@@ -142,7 +145,7 @@ impl World {
         let settings = (!options.unconfigured).then(|| sample::settings(&registry.image(), &options.settings));
         control.repository(&repository, sample::repository(settings.as_deref())?).await?;
 
-        let program = Program::new(Parts {
+        let mut program = Program::new(Parts {
             setting: &setting,
             folder: folder.path(),
             kubeconfig: &kubeconfig,
@@ -152,6 +155,9 @@ impl World {
             port: options.port,
             http: http.clone(),
         })?;
+        for (name, value) in options.environment {
+            program.set(name, value);
+        }
         control.webhook(&format!("{}/api/webhooks/github", program.url()), SECRET).await?;
         let rest = Rest::new(&program.url(), TOKEN, http.clone());
         Ok(Self {

@@ -8,7 +8,7 @@ use seatrial_engine::{Context, Failure, Workflow};
 use seatrial_preview::environment::{Environment, EnvironmentState, Standing};
 use seatrial_preview::ports::NamespaceFound;
 use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::{ErrorKind, PullRequestRef, RepositoryName, settings};
+use seatrial_preview::{PullRequestRef, RepositoryName, settings};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -140,8 +140,7 @@ impl Reconcile {
         Ok(found.into_iter().filter(|found| !is_known(found)).collect())
     }
 
-    /// Deletes a namespace that nothing is known of, unless its pull request is open: then the
-    /// deployment takes it over.
+    /// Deletes a namespace that nothing is known of, once its pull request is known to be closed.
     async fn remove_orphan(&self, orphan: &NamespaceFound) -> Result<bool, Failure> {
         let World { cluster, environments, forge, .. } = &self.world;
         if let Some(known) = environments.find(&orphan.at).await.map_err(failure)?
@@ -152,8 +151,9 @@ impl Reconcile {
         match forge.load_pull_request(&orphan.at).await {
             Ok(pull_request) if pull_request.is_open() => return Ok(false),
             Ok(_) => {}
-            Err(e) if e.kind == ErrorKind::NotFound => {}
-            Err(e) => return Err(failure(e)),
+            Err(e) if e.is_transient() => return Err(failure(e)),
+            // Another Seatrial may use the cluster, with access to other repositories.
+            Err(_) => return Ok(false),
         }
         info!(namespace = %orphan.name, "removing a namespace that no preview belongs to any more");
         match cluster.delete_namespace(&orphan.name, &orphan.at).await {

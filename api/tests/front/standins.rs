@@ -139,6 +139,24 @@ impl Forge for StandInForge {
         let found = known.iter().find(|pull_request| pull_request.at == *at).cloned();
         found.ok_or_else(|| Error::not_found(format!("there is no pull request {at}")))
     }
+    async fn list_repositories(&self) -> Result<Vec<RepositoryName>> {
+        not_asked_of_forge()
+    }
+    async fn list_open_pull_requests(&self, _: &RepositoryName) -> Result<Vec<PullRequest>> {
+        not_asked_of_forge()
+    }
+    async fn list_changed_files(&self, _: &PullRequestRef) -> Result<Vec<String>> {
+        not_asked_of_forge()
+    }
+    async fn find_check(&self, _: &RepositoryName, _: &HeadSha, _: &str) -> Result<Option<Check>> {
+        not_asked_of_forge()
+    }
+    async fn can_write(&self, _: &RepositoryName, _: &str) -> Result<bool> {
+        not_asked_of_forge()
+    }
+    async fn react(&self, _: &RepositoryName, _: CommentId, _: Reaction) -> Result<()> {
+        not_asked_of_forge()
+    }
     async fn find_file(&self, _: &RepositoryName, _: &str, _: &str) -> Result<Option<String>> {
         not_asked_of_forge()
     }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::{Epoch, RunId};
-use crate::journal::Held;
+use crate::journal::{Claim, Held};
 
 /// A run's request to stop: seen at once by the step in flight.
 #[derive(Debug, Default)]
@@ -51,7 +51,11 @@ impl Lease {
     }
 
     pub(crate) fn has_expired(&self, now: DateTime<Utc>) -> bool {
-        now.timestamp_millis() >= self.0.load(Ordering::Relaxed)
+        now >= self.ends_at()
+    }
+
+    pub(crate) fn ends_at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0.load(Ordering::Relaxed)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }
 
@@ -63,6 +67,19 @@ pub(crate) struct Flight {
     pub(crate) lease: Arc<Lease>,
     /// The lease is lost: stop and record nothing.
     pub(crate) lost: CancellationToken,
+}
+
+/// A run in flight; however its execution ends, its lease is renewed no longer.
+pub(crate) struct InFlight {
+    active: Arc<Active>,
+    run: RunId,
+    pub(crate) flight: Flight,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.active.remove(self.run, self.flight.epoch);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -77,24 +94,28 @@ pub(crate) struct Active {
 const EARLY: usize = 1024;
 
 impl Active {
-    /// Puts a run claimed at `claimed_at` in flight.
-    pub(crate) fn insert(&self, run: RunId, flight: Flight, claimed_at: DateTime<Utc>) {
-        let cancellation = flight.cancellation.clone();
-        self.flights().insert(run, flight);
+    /// Puts a claimed run in flight, as long as what this returns lives.
+    pub(crate) fn board(self: &Arc<Self>, claim: &Claim) -> InFlight {
+        let flight = Flight {
+            epoch: claim.epoch,
+            cancellation: Arc::default(),
+            lease: Arc::new(Lease::until(claim.lease_until)),
+            lost: CancellationToken::new(),
+        };
+        if let Some(reason) = &claim.cancel {
+            flight.cancellation.request(reason);
+        }
+        if let Some(earlier) = self.flights().insert(claim.id, flight.clone()) {
+            // This process has claimed its own run anew: what it did under the old lease ends.
+            earlier.lost.cancel();
+        }
         // An older request was there for the claim to read, or has been undone by a retry.
-        if let Some((at, reason)) = lock(&self.early).remove(&run)
-            && at >= claimed_at
+        if let Some((at, reason)) = lock(&self.early).remove(&claim.id)
+            && at >= claim.claimed_at
         {
-            cancellation.request(&reason);
+            flight.cancellation.request(&reason);
         }
-    }
-
-    /// Forgets the flight, unless the run has been claimed anew meanwhile.
-    pub(crate) fn remove(&self, run: RunId, epoch: Epoch) {
-        let mut flights = self.flights();
-        if flights.get(&run).is_some_and(|flight| flight.epoch == epoch) {
-            flights.remove(&run);
-        }
+        InFlight { active: self.clone(), run: claim.id, flight }
     }
 
     pub(crate) fn held(&self) -> Vec<Held> {
@@ -138,6 +159,14 @@ impl Active {
             && flight.epoch == held.epoch
         {
             flight.lost.cancel();
+        }
+    }
+
+    /// Forgets the flight, unless the run has been claimed anew meanwhile.
+    fn remove(&self, run: RunId, epoch: Epoch) {
+        let mut flights = self.flights();
+        if flights.get(&run).is_some_and(|flight| flight.epoch == epoch) {
+            flights.remove(&run);
         }
     }
 

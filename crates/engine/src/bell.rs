@@ -85,11 +85,9 @@ impl Bell {
             RunEvent::Progress { run, text, .. } => {
                 self.progress().insert(*run, text.clone());
             }
-            // A step's progress is about that step alone.
-            RunEvent::Step { run, .. } | RunEvent::State { run, .. } => {
-                self.progress().remove(run);
-            }
-            RunEvent::CancelRequested { .. } | RunEvent::Stopped { .. } => {}
+            RunEvent::State { run, .. } => self.forget_progress(*run),
+            // It is published after its commit, when the next step may have reported already.
+            RunEvent::Step { .. } | RunEvent::CancelRequested { .. } | RunEvent::Stopped { .. } => {}
         }
         if let RunEvent::State { state, .. } = &event
             && (state.is_final() || *state == RunState::Waiting)
@@ -107,6 +105,11 @@ impl Bell {
     /// What the run's present step last said about itself, in this process.
     pub fn progress_of(&self, run: RunId) -> Option<String> {
         self.progress().get(&run).cloned()
+    }
+
+    /// A step's progress is about that step alone: another begins, or it has ended.
+    pub(crate) fn forget_progress(&self, run: RunId) {
+        self.progress().remove(&run);
     }
 
     fn progress(&self) -> MutexGuard<'_, HashMap<RunId, String>> {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 
 /// Where time comes from. The store keeps milliseconds.
@@ -14,8 +14,14 @@ pub trait Clock: Send + Sync + 'static {
     async fn sleep_until(&self, at: DateTime<Utc>);
 
     async fn sleep(&self, wait: Duration) {
-        self.sleep_until(self.now() + wait).await;
+        self.sleep_until(later(self.now(), wait)).await;
     }
+}
+
+/// `at + wait`; a wait beyond the calendar ends with the calendar.
+pub(crate) fn later(at: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
+    let wait = TimeDelta::from_std(wait).ok();
+    wait.and_then(|wait| at.checked_add_signed(wait)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// The machine's clock.

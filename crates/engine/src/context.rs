@@ -5,9 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{Instrument, info, info_span, warn};
 
+use crate::clock::later;
 use crate::execution::{Execution, Waiting};
 use crate::failure::{Failure, FailureKind};
 use crate::history::{AttemptOutcome, FinishedAttempt, OpenStep, StepStatus, Wait};
@@ -158,35 +160,24 @@ impl Context {
                 StepStatus::Succeeded(output) => return self.recorded(&key, output).await,
                 StepStatus::Failed(failure) => return Err(failure),
                 StepStatus::Retrying { retry_at } => {
-                    self.pause(Some(retry_at), false, "waits to retry a step").await?;
+                    self.await_retry(&key, position, attempts, retry_at).await?;
                 }
                 StepStatus::Pending => {}
             }
         }
         loop {
             attempts += 1;
-            let started_at = self.enter_step(&key, position, attempts, None).await?;
+            let attempt = self.enter_step(&key, position, attempts, None).await?;
             let span = info_span!("step", step = %key, attempt = attempts);
             info!(parent: &span, "step begins");
             let outcome = self.attempt(&mut effect, timeout, &key).instrument(span).await;
-            let finished_at = execution.clock.now();
-            let attempt = attempts;
-            let ended = |outcome, output, failure, retry_at| FinishedAttempt {
-                key: key.clone(),
-                position,
-                attempt,
-                started_at,
-                finished_at,
-                outcome,
-                output,
-                failure,
-                retry_at,
-            };
-            let failure = match outcome {
-                Ok(value) => {
-                    let output = serde_json::to_value(&value)
-                        .map_err(|e| Failure::permanent(format!("the result of step {key} is not JSON: {e}")))?;
-                    execution.finish(ended(AttemptOutcome::Succeeded, Some(output), None, None));
+            let result = outcome.and_then(|value| match serde_json::to_value(&value) {
+                Ok(output) => Ok((value, output)),
+                Err(e) => Err(Failure::permanent(format!("the result of step {key} is not JSON: {e}"))),
+            });
+            let failure = match result {
+                Ok((value, output)) => {
+                    attempt.end(Ok(output));
                     return Ok(value);
                 }
                 Err(failure) => failure,
@@ -197,27 +188,33 @@ impl Context {
                     backoff.wait(failures).max(retry_after.unwrap_or_default())
                 }
                 _ => {
-                    execution.finish(ended(outcome_of(&failure), None, Some(failure.clone()), None));
+                    attempt.end(Err(failure.clone()));
                     return Err(failure);
                 }
             };
-            let retry_at = finished_at + wait;
             warn!(step = %key, attempt = attempts, wait_ms = wait.as_millis() as u64, %failure, "step is retried");
             metrics::counter!("workflow_step_retries_total", "step" => key.name.clone()).increment(1);
-            execution.finish(ended(AttemptOutcome::Failed, None, Some(failure), Some(retry_at)));
-            if let Err(cancelled) = self.pause(Some(retry_at), false, "waits to retry a step").await {
-                // An attempt that did no more than to see it.
-                attempts += 1;
-                let at = execution.clock.now();
-                execution.finish(FinishedAttempt {
-                    attempt: attempts,
-                    started_at: at,
-                    finished_at: at,
-                    ..ended(AttemptOutcome::Cancelled, None, Some(cancelled.clone()), None)
-                });
-                return Err(cancelled);
-            }
+            let retry_at = attempt.end_for_now(failure, wait);
+            self.await_retry(&key, position, attempts, retry_at).await?;
         }
+    }
+
+    /// Waits until a step may be tried again. A cancellation in the meantime is recorded as the
+    /// step's end: an attempt that did no more than to see it.
+    async fn await_retry(
+        &self,
+        key: &StepKey,
+        position: u32,
+        attempts: u32,
+        retry_at: DateTime<Utc>,
+    ) -> Result<(), Failure> {
+        let waited = self.pause(Some(retry_at), false, "waits to retry a step").await;
+        if let Err(cancelled) = &waited {
+            let started_at = self.execution.clock.now();
+            let open = OpenStep { key: key.clone(), position, attempt: attempts + 1, started_at, wait: None };
+            Attempt::of(self.execution.clone(), open).end(Err(cancelled.clone()));
+        }
+        waited
     }
 
     /// Everything that must hold before an effect may happen or a wait may begin.
@@ -227,7 +224,7 @@ impl Context {
         position: u32,
         attempt: u32,
         wait: Option<Wait>,
-    ) -> Result<DateTime<Utc>, Failure> {
+    ) -> Result<Attempt, Failure> {
         let execution = &self.execution;
         if self.cancelled() {
             return Err(Failure::cancelled(execution.cancellation.reason()));
@@ -237,10 +234,11 @@ impl Context {
             self.pause(None, false, HANDED_BACK).await?;
         }
         let started_at = execution.clock.now();
-        let step = OpenStep { key: key.clone(), position, attempt, started_at, wait };
+        let open = OpenStep { key: key.clone(), position, attempt, started_at, wait };
+        let attempt = Attempt::of(execution.clone(), open.clone());
         // With the lease expired as far as this process knows, only the journal can say whether
         // the run is still its own; and an answer that came after the lease does not say it.
-        let mut ask = execution.begin(step) || execution.lease_held.has_expired(started_at);
+        let mut ask = execution.begin(open) || execution.lease_held.has_expired(started_at);
         while ask {
             execution.commit_or_exit().await;
             ask = execution.lease_held.has_expired(execution.clock.now());
@@ -248,7 +246,7 @@ impl Context {
                 execution.write_anew();
             }
         }
-        Ok(started_at)
+        Ok(attempt)
     }
 
     async fn attempt<F, Fut, T, E>(
@@ -306,11 +304,13 @@ impl Context {
                 return Err(Failure::cancelled(execution.cancellation.reason()));
             }
             if let Some(pause) = execution.pause() {
-                let soon = pause.wake_at.is_some_and(|at| at <= now + SHORT_WAIT);
                 if draining {
                     return execution.park(Some(now), pause.for_signal, HANDED_BACK).await;
                 }
-                if !soon || pause.for_signal {
+                // A branch whose wait is over is about to go on.
+                let is_over = pause.wake_at.is_some_and(|at| at <= now);
+                let is_soon = pause.wake_at.is_some_and(|at| at <= now + SHORT_WAIT);
+                if !is_over && (!is_soon || pause.for_signal) {
                     return execution.park(pause.wake_at, pause.for_signal, reason).await;
                 }
             }
@@ -341,14 +341,14 @@ impl Context {
     }
 
     /// What a step has recorded. A value that this program cannot read parks the run: a program
-    /// that can read it may come.
-    pub(crate) async fn recorded<T: DeserializeOwned>(
-        &self,
-        key: &StepKey,
-        output: serde_json::Value,
-    ) -> Result<T, Failure> {
+    /// that can read it may come. A run that is to stop does not wait for that.
+    pub(crate) async fn recorded<T: DeserializeOwned>(&self, key: &StepKey, output: Value) -> Result<T, Failure> {
         match serde_json::from_value(output) {
             Ok(value) => Ok(value),
+            Err(e) if self.execution.cancellation.is_requested() => {
+                warn!(step = %key, error = %e, "what a step of a cancelled run recorded cannot be read");
+                Err(Failure::cancelled(self.execution.cancellation.reason()))
+            }
             Err(e) => {
                 let reason = format!(
                     "what step {key} recorded cannot be read by this version of the program: {e}; run the version that wrote it, or cancel the run"
@@ -361,8 +361,62 @@ impl Context {
     }
 }
 
-const HANDED_BACK: &str = "handed back by a worker that is stopping";
-
-pub(crate) fn outcome_of(failure: &Failure) -> AttemptOutcome {
-    if failure.is_cancelled() { AttemptOutcome::Cancelled } else { AttemptOutcome::Failed }
+/// An attempt in progress, or a wait.
+pub(crate) struct Attempt {
+    execution: Arc<Execution>,
+    open: OpenStep,
+    has_ended: bool,
 }
+
+impl Attempt {
+    pub(crate) fn of(execution: Arc<Execution>, open: OpenStep) -> Self {
+        Self { execution, open, has_ended: false }
+    }
+
+    /// With the step's result, for good.
+    pub(crate) fn end(mut self, result: Result<Value, Failure>) {
+        self.has_ended = true;
+        self.execution.finish(self.would_end(result));
+    }
+
+    /// Another write has taken its end along.
+    pub(crate) fn is_written(mut self) {
+        self.has_ended = true;
+    }
+
+    pub(crate) fn would_end(&self, result: Result<Value, Failure>) -> FinishedAttempt {
+        let mut ended = FinishedAttempt::interrupted(self.open.clone(), self.execution.clock.now());
+        match result {
+            Ok(output) => (ended.outcome, ended.output) = (AttemptOutcome::Succeeded, Some(output)),
+            Err(failure) => {
+                let is_cancelled = failure.is_cancelled();
+                ended.outcome = if is_cancelled { AttemptOutcome::Cancelled } else { AttemptOutcome::Failed };
+                ended.failure = Some(failure);
+            }
+        }
+        ended
+    }
+
+    /// To be retried after `wait`; says when.
+    fn end_for_now(mut self, failure: Failure, wait: Duration) -> DateTime<Utc> {
+        self.has_ended = true;
+        let ended = self.would_end(Err(failure));
+        let retry_at = later(ended.finished_at, wait);
+        self.execution.finish(FinishedAttempt { retry_at: Some(retry_at), ..ended });
+        retry_at
+    }
+}
+
+/// A branch may be dropped in the middle of a step, by `try_join!` or `select!`. Left in progress,
+/// the step would keep the run from parking for the rest of its execution. A wait stays: whoever
+/// comes by it again goes on waiting for the time that was set first.
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.has_ended && self.open.wait.is_none() {
+            let cut_off = FinishedAttempt::interrupted(self.open.clone(), self.execution.clock.now());
+            self.execution.finish(cut_off);
+        }
+    }
+}
+
+const HANDED_BACK: &str = "handed back by a worker that is stopping";

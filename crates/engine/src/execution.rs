@@ -1,6 +1,6 @@
 //! One execution of a run: what its contexts share, and the one place that writes its journal.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,8 +74,8 @@ pub(crate) struct Loan {
 #[derive(Default)]
 struct State {
     history: HashMap<StepKey, StepRecord>,
-    /// Finished steps of earlier executions that this one has not come by yet, by scope.
-    unvisited: HashMap<String, usize>,
+    /// Steps and waits of earlier executions that this one has not come by yet.
+    unvisited: HashSet<StepKey>,
     /// Waits of earlier executions.
     waits: HashMap<StepKey, OpenStep>,
     signals: Vec<Signal>,
@@ -89,6 +89,8 @@ struct State {
     /// Raised by every change of `open` or `finished`; the journal has those up to `written`.
     revision: u64,
     written: u64,
+    /// The run is about to go back to the journal: what begins now does not happen unless that fails.
+    is_parking: bool,
     /// The branches that wait: until when, and whether for a signal.
     waiting: HashMap<u64, Waiting>,
     next_ticket: u64,
@@ -137,11 +139,12 @@ impl Execution {
     pub(crate) fn new(claim: &Claim, loan: Loan) -> Arc<Self> {
         let mut state = State::default();
         for step in &claim.history {
-            if matches!(step.status, StepStatus::Succeeded(_) | StepStatus::Failed(_)) {
-                *state.unvisited.entry(step.key.scope.clone()).or_default() += 1;
+            if !step.is_discarded {
+                state.unvisited.insert(step.key.clone());
             }
             state.history.insert(step.key.clone(), step.clone());
         }
+        state.unvisited.extend(claim.waits.iter().map(|open| open.key.clone()));
         state.waits = claim.waits.iter().map(|open| (open.key.clone(), open.clone())).collect();
         state.open.clone_from(&claim.waits);
         state.signals.clone_from(&claim.signals);
@@ -176,6 +179,7 @@ impl Execution {
         *next += 1;
         let position = state.position;
         state.position += 1;
+        state.unvisited.remove(&key);
         (key, position)
     }
 
@@ -185,18 +189,13 @@ impl Execution {
         let step = state.history.remove(key)?;
         let failed = matches!(step.status, StepStatus::Failed(_));
         let finished_at = step.finished_at.filter(|_| failed || matches!(step.status, StepStatus::Succeeded(_)));
-        if finished_at.is_some()
-            && let Some(left) = state.unvisited.get_mut(&key.scope)
-        {
-            *left -= 1;
-        }
         state.timeline.push(StepTime { key: key.clone(), started_at: step.started_at, finished_at, failed });
         Some(step)
     }
 
     /// Whether earlier executions went further than this one is now, in that scope.
     pub(crate) fn is_replaying(&self, scope: &str) -> bool {
-        self.state().unvisited.get(scope).is_some_and(|left| *left > 0)
+        self.state().unvisited.iter().any(|key| key.scope == scope)
     }
 
     /// A wait that was open when the run was last parked or cut off.
@@ -219,8 +218,9 @@ impl Execution {
         state.open.retain(|open| open.key != step.key);
         state.open.push(step);
         state.revision += 1;
-        let must_write = !state.finished.is_empty();
+        let must_write = state.is_parking || !state.finished.is_empty();
         drop(state);
+        self.journal.bell().forget_progress(self.run);
         self.changes.send_replace(None);
         if !must_write {
             self.dirty.notify_one();
@@ -240,6 +240,7 @@ impl Execution {
         state.finished.push(attempt);
         state.revision += 1;
         drop(state);
+        self.journal.bell().forget_progress(self.run);
         self.changes.send_replace(None);
         self.dirty.notify_one();
         self.stir();
@@ -326,6 +327,7 @@ impl Execution {
 
     /// Gives the run back to the journal. Does not return: the executor ends this execution.
     pub(crate) async fn park<T>(&self, wake_at: Option<DateTime<Utc>>, for_signal: bool, reason: &str) -> T {
+        self.state().is_parking = true;
         let signals_seen = for_signal.then(|| self.signals_seen());
         let cancel_seen = self.cancellation.is_requested();
         let parked = Transition::Park { wake_at, signals_seen, cancel_seen, reason: reason.to_owned() };

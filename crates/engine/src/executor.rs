@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 
-use crate::active::{Active, Cancellation, Flight, Lease};
+use crate::active::{Active, Lease};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::execution::{Execution, Exit, Loan, Write};
@@ -21,6 +22,12 @@ use crate::registry::Registry;
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// How long a run whose version this program cannot continue is left alone.
 const WRONG_VERSION_WAIT: Duration = Duration::from_secs(300);
+/// A run whose lease is not renewed is left this part of the lease before its end: what it has in
+/// progress takes a moment to stop, and the clocks of machines differ.
+const LEASE_MARGIN: u32 = 10;
+
+const LEASE_LOST: &str = "the lease was lost to another worker; the run is left to it";
+const LEASE_NOT_RENEWED: &str = "the lease could not be renewed; the run is left to whoever claims it next";
 
 pub(crate) struct Executor {
     pub(crate) journal: Arc<dyn Journal>,
@@ -47,47 +54,60 @@ impl Executor {
         self.execute_claim(claim).instrument(span).await;
     }
 
-    async fn execute_claim(&self, claim: Claim) {
-        let cancellation = Arc::new(Cancellation::default());
-        if let Some(reason) = &claim.cancel {
-            cancellation.request(reason);
-        }
-        let lost = CancellationToken::new();
-        let (run, epoch) = (claim.id, claim.epoch);
-        let lease_held = Arc::new(Lease::until(claim.lease_until));
-        let flight =
-            Flight { epoch, cancellation: cancellation.clone(), lease: lease_held.clone(), lost: lost.clone() };
-        self.active.insert(run, flight, claim.claimed_at);
+    async fn execute_claim(&self, mut claim: Claim) {
+        let in_flight = self.active.board(&claim);
+        let flight = &in_flight.flight;
         let execution = Execution::new(
             &claim,
             Loan {
                 journal: self.journal.clone(),
                 clock: self.clock.clone(),
                 lease: self.lease,
-                lease_held,
-                cancellation,
+                lease_held: flight.lease.clone(),
+                cancellation: flight.cancellation.clone(),
                 drain: self.drain.clone(),
             },
         );
+        let input = std::mem::take(&mut claim.input);
+        let transition = tokio::select! {
+            biased;
+            () = flight.lost.cancelled() => return warn!(LEASE_LOST),
+            exit = execution.exited() => return match exit {
+                Exit::Parked => info!("run is parked"),
+                Exit::Fenced => warn!(LEASE_LOST),
+            },
+            () = self.lease_nearly_over(&flight.lease) => return warn!(LEASE_NOT_RENEWED),
+            () = self.stop.cancelled() => return self.hand_back(&execution).await,
+            transition = self.play(&execution, &claim, input) => transition,
+            () = flush(&execution) => return,
+        };
+        // From here on a lost lease is the commit's to find: a renewal that finds the run ended by
+        // this very commit says the same.
         tokio::select! {
             biased;
-            () = lost.cancelled() => warn!("the lease was lost to another worker; the run is left to it"),
-            exit = execution.exited() => match exit {
-                Exit::Parked => info!("run is parked"),
-                Exit::Fenced => warn!("the lease was lost to another worker; the run is left to it"),
-            },
-            () = self.stop.cancelled() => self.hand_back(&execution).await,
-            () = self.run_to_its_end(&execution, claim) => {}
-            () = flush(&execution) => {}
+            () = self.conclude(&execution, &claim, transition) => {}
+            () = self.lease_nearly_over(&flight.lease) => warn!(LEASE_NOT_RENEWED),
         }
-        self.active.remove(run, epoch);
     }
 
-    async fn run_to_its_end(&self, execution: &Arc<Execution>, claim: Claim) {
+    /// Returns when the lease is about to end without having been renewed. Others may take the run
+    /// then, and what is newer of its key may begin: by that time nothing of it may be in progress
+    /// here, whether the journal can be asked or not.
+    async fn lease_nearly_over(&self, lease: &Lease) {
+        loop {
+            let leave_at = lease.ends_at() - self.lease / LEASE_MARGIN;
+            if leave_at <= self.clock.now() {
+                return;
+            }
+            self.clock.sleep_until(leave_at).await;
+        }
+    }
+
+    /// Runs the workflow's function to its end.
+    async fn play(&self, execution: &Arc<Execution>, claim: &Claim, input: Value) -> Transition {
         let Some(workflow) = self.registry.find(&claim.workflow) else {
-            // The claim asks for known workflows only, so this is a mistake in the journal.
-            error!("this program does not know the workflow");
-            return;
+            return self
+                .leave_to_another_program(execution, format!("this program has no workflow {}", claim.workflow));
         };
         let versions = workflow.versions();
         if !versions.contains(&claim.version) {
@@ -98,15 +118,10 @@ impl Executor {
                 versions.start(),
                 versions.end()
             );
-            warn!(reason, "run is parked");
-            let wake_at = Some(self.clock.now() + WRONG_VERSION_WAIT);
-            // An error only says that the lease is gone, and then there is nothing to park.
-            let parked = Transition::Park { wake_at, signals_seen: None, cancel_seen: true, reason };
-            let _ = execution.commit(Write::of(parked)).await;
-            return;
+            return self.leave_to_another_program(execution, reason);
         }
-        let outcome = AssertUnwindSafe(workflow.run(Context::new(execution.clone()), claim.input)).catch_unwind().await;
-        let transition = match outcome {
+        let outcome = AssertUnwindSafe(workflow.run(Context::new(execution.clone()), input)).catch_unwind().await;
+        match outcome {
             Ok(Ok(output)) => Transition::Succeeded(output),
             Ok(Err(failure)) if failure.is_cancelled() => Transition::Cancelled(failure.message),
             Ok(Err(failure)) => Transition::Failed(failure),
@@ -115,20 +130,50 @@ impl Executor {
                 claim.workflow,
                 panic_message(&panic)
             ))),
-        };
+        }
+    }
+
+    /// Parks a run that this program cannot continue. One that is to stop ends instead: it would
+    /// hold its key until a program comes that may never come.
+    fn leave_to_another_program(&self, execution: &Execution, reason: String) -> Transition {
+        if execution.cancellation.is_requested() {
+            warn!(reason, "run is cancelled, and nothing of it can be cleaned up by this program");
+            return Transition::Cancelled(execution.cancellation.reason());
+        }
+        warn!(reason, "run is parked");
+        let wake_at = Some(self.clock.now() + WRONG_VERSION_WAIT);
+        Transition::Park { wake_at, signals_seen: None, cancel_seen: false, reason }
+    }
+
+    /// Writes how the execution ended.
+    async fn conclude(&self, execution: &Execution, claim: &Claim, transition: Transition) {
         let outcome = match &transition {
             Transition::Succeeded(_) => "succeeded",
+            Transition::Failed(_) => "failed",
             Transition::Cancelled(_) => "cancelled",
-            Transition::Failed(_) | Transition::Park { .. } => "failed",
+            Transition::Park { .. } => "parked",
         };
-        if execution.commit(Write::of(transition)).await.is_ok() {
-            let took = (self.clock.now() - claim.started_at).to_std().unwrap_or_default();
-            info!(outcome, took_ms = took.as_millis() as u64, "run has ended");
-            let workflow = claim.workflow;
-            metrics::counter!("workflow_runs_total", "workflow" => workflow.clone(), "outcome" => outcome).increment(1);
-            metrics::histogram!("workflow_run_duration_seconds", "workflow" => workflow, "outcome" => outcome)
-                .record(took.as_secs_f64());
+        let is_parked = matches!(transition, Transition::Park { .. });
+        let is_written = execution.commit(Write::of(transition)).await.is_ok();
+        if is_parked {
+            return;
         }
+        if !is_written && !self.has_ended(claim).await {
+            return warn!(LEASE_LOST);
+        }
+        let took = (self.clock.now() - claim.started_at).to_std().unwrap_or_default();
+        info!(outcome, took_ms = took.as_millis() as u64, "run has ended");
+        let workflow = claim.workflow.clone();
+        metrics::counter!("workflow_runs_total", "workflow" => workflow.clone(), "outcome" => outcome).increment(1);
+        metrics::histogram!("workflow_run_duration_seconds", "workflow" => workflow, "outcome" => outcome)
+            .record(took.as_secs_f64());
+    }
+
+    /// Whether the refused end is in the journal all the same: it was written, its answer was lost,
+    /// and asked for again it came too late. Force raises the epoch, so it was not that.
+    async fn has_ended(&self, claim: &Claim) -> bool {
+        let found = self.journal.find_run(claim.id).await;
+        found.is_ok_and(|run| run.is_some_and(|run| run.summary.epoch == claim.epoch.0 && run.summary.state.is_final()))
     }
 
     async fn hand_back(&self, execution: &Execution) {
@@ -152,10 +197,7 @@ async fn flush(execution: &Execution) {
     loop {
         execution.is_dirty().await;
         execution.clock.sleep(FLUSH_AFTER).await;
-        if execution.commit(Write::default()).await.is_err() {
-            // The run's own next write finds out as well, and ends the execution.
-            std::future::pending::<()>().await;
-        }
+        execution.commit_or_exit().await;
     }
 }
 

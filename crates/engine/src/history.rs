@@ -104,6 +104,8 @@ pub struct StepRecord {
     pub attempts: u32,
     /// Attempts that failed since the step was last reset; interrupted ones do not count.
     pub failures: u32,
+    /// A retry has set all of it aside.
+    pub is_discarded: bool,
     /// When it first began.
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -141,11 +143,13 @@ pub fn records(mut attempts: Vec<KeptAttempt>) -> Vec<StepRecord> {
                 status: StepStatus::Pending,
                 attempts: 0,
                 failures: 0,
+                is_discarded: false,
                 started_at: attempt.started_at,
                 finished_at: None,
             }
         });
         record.attempts = attempt.attempt;
+        record.is_discarded = discarded;
         if discarded {
             (record.status, record.failures, record.finished_at) = (StepStatus::Pending, 0, None);
             continue;

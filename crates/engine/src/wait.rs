@@ -7,10 +7,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::context::{Context, outcome_of};
+use crate::clock::later;
+use crate::context::{Attempt, Context};
 use crate::execution::{CommitError, Write};
 use crate::failure::Failure;
-use crate::history::{AttemptOutcome, ChildEnd, FinishedAttempt, StepStatus, Wait, child_signal};
+use crate::history::{ChildEnd, StepStatus, Wait, child_signal};
 use crate::ids::RunId;
 use crate::registry::Workflow;
 use crate::run::NewRun;
@@ -24,12 +25,11 @@ struct Taken {
     payload: Value,
 }
 
-/// A wait that has been entered and is to be ended.
-struct Entered {
-    key: StepKey,
-    position: u32,
-    attempt: u32,
-    started_at: DateTime<Utc>,
+/// What earlier executions have recorded of a step that is not retried.
+enum Known {
+    Ended(Result<Value, Failure>),
+    /// It goes on, or begins, as this attempt.
+    Attempt(u32),
 }
 
 impl Context {
@@ -39,7 +39,7 @@ impl Context {
     /// # Errors
     /// When the run is cancelled.
     pub async fn sleep(&self, name: &str, duration: Duration) -> Result<(), Failure> {
-        self.sleep_until(name, self.now() + duration).await
+        self.sleep_until(name, later(self.now(), duration)).await
     }
 
     /// As [`Context::sleep`], until a time. The time counts that was given first: a later
@@ -49,18 +49,16 @@ impl Context {
     /// When the run is cancelled.
     pub async fn sleep_until(&self, name: &str, until: DateTime<Utc>) -> Result<(), Failure> {
         let (key, position) = self.execution.next_key(&self.scope, name);
-        let attempt = match self.execution.known(&key) {
-            None => 1,
-            Some(known) => match known.status {
-                StepStatus::Succeeded(_) => return Ok(()),
-                StepStatus::Failed(failure) => return Err(failure),
-                StepStatus::Pending | StepStatus::Retrying { .. } => known.attempts + 1,
-            },
+        let attempt = match self.known(&key) {
+            Known::Ended(result) => return result.map(drop),
+            Known::Attempt(attempt) => attempt,
         };
+        let reason = format!("sleeps in {key}");
         let wait = Wait { until: Some(until), signal: None };
-        let (entered, wait) = self.enter_wait(key, position, attempt, wait).await?;
-        let outcome = self.pause(wait.until, false, &format!("sleeps in {}", entered.key)).await;
-        self.leave_wait(entered, outcome.map(|()| Value::Null)).map(|_| ())
+        let (attempt, wait) = self.enter_wait(&key, position, attempt, wait).await?;
+        let slept = self.pause(wait.until, false, &reason).await;
+        attempt.end(slept.clone().map(|()| Value::Null));
+        slept
     }
 
     /// Waits for a signal of that name; `None` when `timeout` is over first. A signal that was
@@ -95,22 +93,19 @@ impl Context {
     async fn signal(&self, signal: &str, timeout: Option<Duration>) -> Result<Option<Value>, Failure> {
         let execution = &self.execution;
         let (key, position) = execution.next_key(&self.scope, signal);
-        let attempt = match execution.known(&key) {
-            None => 1,
-            Some(known) => match known.status {
-                StepStatus::Succeeded(output) => {
-                    let taken: Taken = self.recorded(&key, output).await?;
-                    if let Some(number) = taken.signal {
-                        execution.note_taken(number);
-                    }
-                    return Ok(taken.signal.map(|_| taken.payload));
+        let attempt = match self.known(&key) {
+            Known::Ended(output) => {
+                let taken: Taken = self.recorded(&key, output?).await?;
+                if let Some(number) = taken.signal {
+                    execution.note_taken(number);
                 }
-                StepStatus::Failed(failure) => return Err(failure),
-                StepStatus::Pending | StepStatus::Retrying { .. } => known.attempts + 1,
-            },
+                return Ok(taken.signal.map(|_| taken.payload));
+            }
+            Known::Attempt(attempt) => attempt,
         };
-        let wait = Wait { until: timeout.map(|timeout| self.now() + timeout), signal: Some(signal.to_owned()) };
-        let (entered, wait) = self.enter_wait(key, position, attempt, wait).await?;
+        let until = timeout.map(|timeout| later(self.now(), timeout));
+        let wait = Wait { until, signal: Some(signal.to_owned()) };
+        let (attempt, wait) = self.enter_wait(&key, position, attempt, wait).await?;
         let taken = loop {
             if let Some(signal) = execution.take_signal(signal) {
                 break Ok(Taken { signal: Some(signal.number), payload: signal.payload });
@@ -123,12 +118,11 @@ impl Context {
                 break Err(cancelled);
             }
         };
-        let output = match taken {
-            Ok(taken) => serde_json::to_value(&taken)
-                .map_err(|e| Failure::permanent(format!("signal {signal} cannot be kept: {e}"))),
-            Err(cancelled) => Err(cancelled),
-        };
-        let mut output = self.leave_wait(entered, output)?;
+        let output = taken.and_then(|taken| {
+            serde_json::to_value(&taken).map_err(|e| Failure::permanent(format!("signal {signal} cannot be kept: {e}")))
+        });
+        attempt.end(output.clone());
+        let mut output = output?;
         Ok(output.get("signal").is_some_and(Value::is_u64).then(|| output["payload"].take()))
     }
 
@@ -140,38 +134,24 @@ impl Context {
     pub async fn start_child<W: Workflow>(&self, name: &str, run: NewRun) -> Result<RunId, Failure> {
         let execution = &self.execution;
         let (key, position) = execution.next_key(&self.scope, name);
-        let attempt = match execution.known(&key) {
-            None => 1,
-            Some(known) => match known.status {
-                StepStatus::Succeeded(output) => return self.recorded(&key, output).await,
-                StepStatus::Failed(failure) => return Err(failure),
-                StepStatus::Pending | StepStatus::Retrying { .. } => known.attempts + 1,
-            },
+        let attempt = match self.known(&key) {
+            Known::Ended(output) => return self.recorded(&key, output?).await,
+            Known::Attempt(attempt) => attempt,
         };
-        let started_at = self.enter_step(&key, position, attempt, None).await?;
+        let attempt = self.enter_step(&key, position, attempt, None).await?;
         let child = NewRun { workflow: W::NAME.to_owned(), parent: Some(execution.run), ..run };
         let id = child.id;
-        let ended = |outcome, output, failure| FinishedAttempt {
-            key: key.clone(),
-            position,
-            attempt,
-            started_at,
-            finished_at: self.now(),
-            outcome,
-            output,
-            failure,
-            retry_at: None,
-        };
-        let output = serde_json::to_value(id)
-            .map_err(|e| Failure::permanent(format!("the id of child {id} is not JSON: {e}")))?;
-        let start = ended(AttemptOutcome::Succeeded, Some(output), None);
+        let start = attempt.would_end(Ok(Value::String(id.to_string())));
         let write = Write { children: vec![child], child_start: Some(start), transition: None };
         match execution.commit(write).await {
-            Ok(()) => Ok(id),
+            Ok(()) => {
+                attempt.is_written();
+                Ok(id)
+            }
             Err(CommitError::Exit(exit)) => execution.leave(exit).await,
             Err(CommitError::Refused(reason)) => {
                 let failure = Failure::permanent(reason);
-                execution.finish(ended(AttemptOutcome::Failed, None, Some(failure.clone())));
+                attempt.end(Err(failure.clone()));
                 Err(failure)
             }
         }
@@ -193,6 +173,8 @@ impl Context {
             ChildEnd::Succeeded(output) => serde_json::from_value(output)
                 .map_err(|e| Failure::permanent(format!("the result of child {child} cannot be read: {e}"))),
             ChildEnd::Failed(failure) => Err(failure),
+            // It was cancelled with its parent, and has ended first.
+            ChildEnd::Cancelled(_) if self.cancelled() => Err(Failure::cancelled(self.execution.cancellation.reason())),
             ChildEnd::Cancelled(reason) => Err(Failure::permanent(format!("child {child} was cancelled: {reason}"))),
         }
     }
@@ -210,35 +192,28 @@ impl Context {
         self.await_child::<W>(name, child).await
     }
 
+    fn known(&self, key: &StepKey) -> Known {
+        match self.execution.known(key).map(|known| (known.status, known.attempts)) {
+            None => Known::Attempt(1),
+            Some((StepStatus::Succeeded(output), _)) => Known::Ended(Ok(output)),
+            Some((StepStatus::Failed(failure), _)) => Known::Ended(Err(failure)),
+            Some((StepStatus::Pending | StepStatus::Retrying { .. }, attempts)) => Known::Attempt(attempts + 1),
+        }
+    }
+
     /// The wait is in progress: a new one, or the one an earlier execution was in.
     async fn enter_wait(
         &self,
-        key: StepKey,
+        key: &StepKey,
         position: u32,
         attempt: u32,
         wait: Wait,
-    ) -> Result<(Entered, Wait), Failure> {
-        if let Some(open) = self.execution.known_wait(&key) {
-            let entered = Entered { key, position, attempt: open.attempt, started_at: open.started_at };
-            return Ok((entered, open.wait.unwrap_or(wait)));
+    ) -> Result<(Attempt, Wait), Failure> {
+        if let Some(mut open) = self.execution.known_wait(key) {
+            open.position = position;
+            let wait = open.wait.clone().unwrap_or(wait);
+            return Ok((Attempt::of(self.execution.clone(), open), wait));
         }
-        let started_at = self.enter_step(&key, position, attempt, Some(wait.clone())).await?;
-        Ok((Entered { key, position, attempt, started_at }, wait))
-    }
-
-    fn leave_wait(&self, entered: Entered, outcome: Result<Value, Failure>) -> Result<Value, Failure> {
-        let failure = outcome.as_ref().err().cloned();
-        self.execution.finish(FinishedAttempt {
-            key: entered.key,
-            position: entered.position,
-            attempt: entered.attempt,
-            started_at: entered.started_at,
-            finished_at: self.now(),
-            outcome: failure.as_ref().map_or(AttemptOutcome::Succeeded, outcome_of),
-            output: outcome.as_ref().ok().cloned(),
-            failure,
-            retry_at: None,
-        });
-        outcome
+        Ok((self.enter_step(key, position, attempt, Some(wait.clone())).await?, wait))
     }
 }

@@ -1,22 +1,28 @@
 //! One request to GitHub, with its limits: time, size, redirects, and what an error means.
+//!
+//! Every request passes two gates, that of its credentials' rate limit and the circuit breaker of
+//! the API's host. What they turn away is a transient error with the time to wait, so the engine's
+//! durable retry waits. Nothing is repeated in here but one thing: a request whose installation
+//! token GitHub has taken back, once, with a new token.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, combinators::BoxBody};
-use octocrab::Octocrab;
-use seatrial_preview::{Error, RepositoryName, Result};
+use seatrial_preview::{Error, ErrorKind, RepositoryName, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
-use crate::access::Access;
+use crate::access::{Access, Grant, Key, Reach};
+use crate::breaker::{Breaker, FAILURES};
 use crate::failure::{self, Doing};
+use crate::limits::{Limits, RateLimit, Turn};
 use crate::redirect::{self, Hop};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,28 +30,39 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 const JSON_LIMIT: usize = 8 * 1024 * 1024;
 const MOST_REDIRECTS: usize = 4;
+/// A token this old may lack permissions that the App was given since.
+const STALE_PERMISSIONS: Duration = Duration::from_secs(60);
 
 pub(crate) const JSON: &str = "application/vnd.github+json";
 
 type Response = http::Response<BoxBody<Bytes, octocrab::Error>>;
 
-/// What GitHub last said about our use of its API (FR-014).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    pub limit: u64,
-    pub remaining: u64,
-    pub resets_at: DateTime<Utc>,
+/// Whose credentials a request needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum On<'a> {
+    /// The account's own: the token's, or the App's.
+    Account,
+    /// All that one installation of the App was given.
+    Installation(u64),
+    /// One repository.
+    Repository(&'a RepositoryName),
 }
 
-/// A request about a repository.
+/// A request.
 pub(crate) struct Call<'a> {
-    pub(crate) repository: &'a RepositoryName,
+    pub(crate) on: On<'a>,
     pub(crate) doing: Doing<'a>,
     pub(crate) method: Method,
     /// Path and query, below the API's address.
     pub(crate) path: String,
     pub(crate) accept: &'static str,
     pub(crate) body: Option<serde_json::Value>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn get(on: On<'a>, doing: Doing<'a>, path: String) -> Self {
+        Self { on, doing, method: Method::GET, path, accept: JSON, body: None }
+    }
 }
 
 /// A successful answer, read to its end.
@@ -66,16 +83,17 @@ pub(crate) struct Client {
     api: Url,
     access: Access,
     login: OnceCell<String>,
-    rate_limit: Mutex<Option<RateLimit>>,
+    limits: Limits,
+    breaker: Breaker,
 }
 
 impl Client {
     pub(crate) fn new(api: Url, access: Access) -> Self {
-        Self { api, access, login: OnceCell::new(), rate_limit: Mutex::new(None) }
+        Self { api, access, login: OnceCell::new(), limits: Limits::default(), breaker: Breaker::default() }
     }
 
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
-        *self.rate_limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.limits.seen()
     }
 
     /// Asks, and reads an answer of at most 8 MiB.
@@ -86,6 +104,10 @@ impl Client {
     /// Asks for a file of at most `limit` bytes; `Invalid` when it is larger.
     pub(crate) async fn download(&self, call: &Call<'_>, limit: usize) -> Result<Answer> {
         self.fetch(call, limit, DOWNLOAD_TIMEOUT).await
+    }
+
+    pub(crate) fn is_app(&self) -> bool {
+        self.access.is_app()
     }
 
     /// The login under which comments of ours appear.
@@ -101,11 +123,7 @@ impl Client {
         let find = || async {
             let doing = Doing { what: "say whose the credentials are", permission: "Metadata: read" };
             let path = if self.access.is_app() { "/app" } else { "/user" };
-            let answer = within(doing, REQUEST_TIMEOUT, async {
-                let response = self.once(self.access.account(), doing, &Method::GET, path, JSON, None).await?;
-                self.read(doing, response, JSON_LIMIT).await
-            })
-            .await?;
+            let answer = self.send(&Call::get(On::Account, doing, path.to_owned())).await?;
             Ok(if self.access.is_app() {
                 format!("{}[bot]", answer.json::<App>(doing)?.slug)
             } else {
@@ -116,55 +134,126 @@ impl Client {
     }
 
     async fn fetch(&self, call: &Call<'_>, limit: usize, patience: Duration) -> Result<Answer> {
-        let result = within(call.doing, patience, async {
-            let octocrab = self.octocrab(call).await?;
-            let response = self.follow(&octocrab, call).await?;
-            self.read(call.doing, response, limit).await
-        })
-        .await;
-        if let Err(error) = &result
-            && matches!(error.kind, seatrial_preview::ErrorKind::NotFound | seatrial_preview::ErrorKind::Forbidden)
-        {
-            self.access.forget(call.repository).await;
+        let mut key = self.key(call).await?;
+        for renewed in [false, true] {
+            let deadline = Deadline::after(patience);
+            let (response, _) = self.follow(&key, call, deadline).await?;
+            let refused = response.status() == StatusCode::UNAUTHORIZED;
+            if refused && !renewed && key.reject(Duration::ZERO, Instant::now()).await {
+                key = self.key(call).await?;
+                continue;
+            }
+            let result = self.read(&key, call.doing, response, limit, deadline).await;
+            if result.as_ref().is_err_and(|error| error.kind == ErrorKind::Forbidden) {
+                key.reject(STALE_PERMISSIONS, Instant::now()).await;
+            }
+            return result;
         }
-        result
+        // The second turn always returns.
+        Err(Error::forbidden(format!("GitHub does not accept new credentials to {}", call.doing.what)))
     }
 
-    /// The client with the credentials for the repository.
-    async fn octocrab(&self, call: &Call<'_>) -> Result<Arc<Octocrab>> {
+    /// The credentials for the call; a token is asked for when there is none, or it is about to
+    /// expire. Who needs the same one meanwhile waits for it.
+    async fn key(&self, call: &Call<'_>) -> Result<Key> {
+        let grant = match call.on {
+            On::Account => None,
+            On::Installation(id) => self.access.installation(id).await,
+            On::Repository(_) if !self.access.is_app() => None,
+            On::Repository(repository) => match self.access.known(repository).await {
+                Some(grant) => Some(grant),
+                None => Some(self.find_installation(repository).await?),
+            },
+        };
+        let Some(grant) = grant else { return Ok(self.access.account()) };
+        let mut token = grant.token.lock().await;
+        if let Some(key) = self.access.key(&grant, &token, Instant::now()) {
+            return Ok(key);
+        }
+        match self.load_token(&grant, call.doing).await {
+            Ok((text, life)) => {
+                self.access.keep(&mut token, &text, life, Instant::now())?;
+                self.access
+                    .key(&grant, &token, Instant::now())
+                    .ok_or_else(|| Error::transient("the token that GitHub gave has expired at once; check the clock"))
+            }
+            Err(error) => {
+                if !error.is_transient() {
+                    self.access.forget(&grant).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn find_installation(&self, repository: &RepositoryName) -> Result<Arc<Grant>> {
         #[derive(Deserialize)]
         struct Installation {
             id: u64,
         }
-        if let Some(octocrab) = self.access.known(call.repository).await {
-            return Ok(octocrab);
+        let _search = self.access.search().await;
+        if let Some(found) = self.access.known(repository).await {
+            return Ok(found);
         }
-        let repository = call.repository;
         let what = format!("find the App's installation for {repository}");
         let doing = Doing { what: &what, permission: "Metadata: read" };
-        let path = format!("/repos/{repository}/installation");
-        let response = self.once(self.access.account(), doing, &Method::GET, &path, JSON, None).await?;
-        let answer = self.read(doing, response, JSON_LIMIT).await.map_err(|error| match error.is_not_found() {
-            true => Error::not_found(format!(
-                "the GitHub App is not installed for {repository}, or the repository does not exist; \
-                 install the App for it"
-            )),
-            false => error,
+        let call = Call::get(On::Account, doing, format!("/repos/{repository}/installation"));
+        let (key, deadline) = (self.access.account(), Deadline::after(REQUEST_TIMEOUT));
+        let (response, path) = self.follow(&key, &call, deadline).await?;
+        let answer = self.read(&key, doing, response, JSON_LIMIT, deadline).await.map_err(|error| {
+            match error.is_not_found() {
+                true => Error::not_found(format!(
+                    "the GitHub App is not installed for {repository}, or the repository does not exist; \
+                     install the App for it"
+                )),
+                false => error,
+            }
         })?;
-        self.access.learn(repository, answer.json::<Installation>(doing)?.id).await
+        // A former name leads to the repository by its number, which the token is then limited to.
+        let number = path.strip_prefix("/repositories/").and_then(|rest| rest.split_once('/')?.0.parse().ok());
+        let reach = number.map_or_else(|| Reach::Name(repository.name().to_owned()), Reach::Number);
+        Ok(self.access.learn(repository, answer.json::<Installation>(doing)?.id, reach).await)
     }
 
-    /// Asks, and follows the redirects that may be followed.
-    async fn follow(&self, octocrab: &Octocrab, call: &Call<'_>) -> Result<Response> {
+    /// A new token of the grant, and how long it lives by GitHub's clock.
+    async fn load_token(&self, grant: &Grant, doing: Doing<'_>) -> Result<(String, Duration)> {
+        #[derive(Deserialize)]
+        struct Token {
+            token: String,
+            expires_at: DateTime<Utc>,
+        }
+        let what = format!("issue the App a token to {}", doing.what);
+        let doing = Doing { what: &what, ..doing };
+        let call = Call {
+            on: On::Account,
+            doing,
+            method: Method::POST,
+            path: format!("/app/installations/{}/access_tokens", grant.installation),
+            accept: JSON,
+            body: Some(grant.request()),
+        };
+        let (key, deadline) = (self.access.account(), Deadline::after(REQUEST_TIMEOUT));
+        let (response, _) = self.follow(&key, &call, deadline).await?;
+        let answer = self.read(&key, doing, response, JSON_LIMIT, deadline).await?;
+        // The answer holds a secret: what is wrong with it is not told.
+        let Token { token, expires_at } = serde_json::from_slice(&answer.body)
+            .map_err(|_| Error::invalid(format!("GitHub's answer to the request to {what} is not understood")))?;
+        let life = expires_at - failure::server_time(&answer.headers);
+        Ok((token, life.to_std().unwrap_or_default()))
+    }
+
+    /// Asks, and follows the redirects that may be followed. Answers the path that was asked last,
+    /// too.
+    async fn follow(&self, key: &Key, call: &Call<'_>, deadline: Deadline) -> Result<(Response, String)> {
         let mut method = call.method.clone();
         let mut path = call.path.clone();
         let mut asked = self.absolute(&path)?;
         for _ in 0..MOST_REDIRECTS {
             let body = call.body.as_ref().filter(|_| method != Method::GET);
-            let response = self.once(octocrab, call.doing, &method, &path, call.accept, body).await?;
+            let response = self.once(key, call, &method, &path, body, deadline).await?;
             let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let Some(location) = response.headers().get(header::LOCATION).filter(|_| moved) else {
-                return Ok(response);
+                return Ok((response, path));
             };
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
             // What a browser does: only 307 and 308 keep the method. GitHub sends 307 for writes
@@ -201,40 +290,88 @@ impl Client {
             .map_err(|error| Error::invalid(format!("{path:?} is not a path of GitHub's API: {error}")))
     }
 
+    /// One request, through both gates.
     async fn once(
         &self,
-        octocrab: &Octocrab,
-        doing: Doing<'_>,
+        key: &Key,
+        call: &Call<'_>,
         method: &Method,
         path: &str,
-        accept: &str,
         body: Option<&serde_json::Value>,
+        deadline: Deadline,
     ) -> Result<Response> {
+        let doing = call.doing;
         let request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header(header::ACCEPT, accept)
+            .header(header::ACCEPT, call.accept)
             .header("x-github-api-version", "2022-11-28");
-        let request = octocrab
+        let request = key
+            .octocrab
             .build_request(request, body)
             .map_err(|_| Error::invalid(format!("the request to {} cannot be written as HTTP", doing.what)))?;
-        let response = timeout(REQUEST_TIMEOUT, octocrab.execute(request))
-            .await
-            .map_err(|_| too_slow(doing, REQUEST_TIMEOUT))?
-            .map_err(|error| failure::no_answer(doing, error))?;
-        self.note(response.headers());
+        // Archives come from another host, which has no such limit.
+        if !path.starts_with('/') {
+            let answer = timeout_at(deadline.next(), key.octocrab.execute(request)).await;
+            return answer.map_err(|_| deadline.passed(doing))?.map_err(|error| failure::no_answer(doing, error));
+        }
+        let wait = self.turn(key, *method != Method::GET, doing)?;
+        if !wait.is_zero() {
+            sleep(wait).await;
+            // The gate may have been closed meanwhile.
+            self.turn(key, false, doing)?;
+        }
+        let permit = self.breaker.admit(Instant::now()).map_err(|wait| {
+            Error::transient(format!(
+                "GitHub did not answer {FAILURES} requests in a row; it will be asked to {} in {} s",
+                doing.what,
+                wait.as_secs().max(1)
+            ))
+            .retry_after(wait)
+        })?;
+        let answer = match timeout_at(deadline.next(), key.octocrab.execute(request)).await {
+            Err(_) => Err(deadline.passed(doing)),
+            Ok(Err(error)) => Err(failure::no_answer(doing, error)),
+            Ok(Ok(response)) => Ok(response),
+        };
+        match &answer {
+            Ok(response) if !failure::is_outage(response.status()) => permit.answered(),
+            // Our own key cannot sign, say: GitHub was not asked.
+            Err(error) if !error.is_transient() => drop(permit),
+            _ => permit.failed(Instant::now()),
+        }
+        let response = answer?;
+        self.limits.note(key.holder, response.headers(), Instant::now());
         Ok(response)
     }
 
+    /// The gate of the rate limits: how long to wait here, mostly not at all.
+    fn turn(&self, key: &Key, write: bool, doing: Doing<'_>) -> Result<Duration> {
+        match self.limits.turn(key.holder, write, Instant::now()) {
+            Turn::After(wait) => Ok(wait),
+            Turn::Closed(wait) => Err(Error::transient(format!(
+                "GitHub's rate limit is used up, so GitHub will be asked to {} in {} s",
+                doing.what,
+                wait.as_secs().max(1)
+            ))
+            .retry_after(wait)),
+        }
+    }
+
     /// Reads the answer to its end, or turns it into the error it is.
-    async fn read(&self, doing: Doing<'_>, response: Response, limit: usize) -> Result<Answer> {
+    async fn read(
+        &self,
+        key: &Key,
+        doing: Doing<'_>,
+        response: Response,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<Answer> {
         let (head, mut body) = response.into_parts();
         let success = head.status.is_success() && head.status != StatusCode::ACCEPTED;
         let limit = if success { limit } else { JSON_LIMIT };
         let mut collected = BytesMut::new();
-        while let Some(frame) =
-            timeout(REQUEST_TIMEOUT, body.frame()).await.map_err(|_| too_slow(doing, REQUEST_TIMEOUT))?
-        {
+        while let Some(frame) = timeout_at(deadline.next(), body.frame()).await.map_err(|_| deadline.passed(doing))? {
             let frame = frame.map_err(|error| failure::no_answer(doing, error))?;
             if let Ok(data) = frame.into_data() {
                 if collected.len() + data.len() > limit {
@@ -249,31 +386,35 @@ impl Client {
         }
         let body = collected.freeze();
         if success {
-            Ok(Answer { headers: head.headers, body })
-        } else {
-            Err(failure::refusal(doing, head.status, &head.headers, &body))
+            return Ok(Answer { headers: head.headers, body });
         }
-    }
-
-    fn note(&self, headers: &HeaderMap) {
-        let number = |name| failure::seconds(headers, name).map(|value| value.as_secs());
-        // Other resources (search, GraphQL) have limits of their own.
-        let core = headers.get("x-ratelimit-resource").is_none_or(|value| value == "core");
-        if core
-            && let (Some(limit), Some(remaining), Some(reset)) =
-                (number("x-ratelimit-limit"), number("x-ratelimit-remaining"), number("x-ratelimit-reset"))
-            && let Some(resets_at) = i64::try_from(reset).ok().and_then(|reset| DateTime::from_timestamp(reset, 0))
-        {
-            *self.rate_limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                Some(RateLimit { limit, remaining, resets_at });
+        let refusal = failure::refusal(doing, head.status, &head.headers, &body);
+        if let Some((kind, wait)) = refusal.exceeded {
+            self.limits.exceeded(key.holder, kind, wait, Instant::now());
         }
+        Err(refusal.error)
     }
 }
 
-async fn within<T>(doing: Doing<'_>, patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(patience, work).await.unwrap_or_else(|_| Err(too_slow(doing, patience)))
+/// The end of one call, and of each piece of it.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    end: Instant,
+    patience: Duration,
 }
 
-fn too_slow(doing: Doing<'_>, patience: Duration) -> Error {
-    Error::transient(format!("GitHub took longer than {} s to {}", patience.as_secs(), doing.what))
+impl Deadline {
+    fn after(patience: Duration) -> Self {
+        Self { end: Instant::now() + patience, patience }
+    }
+
+    /// When the next piece must have come.
+    fn next(self) -> Instant {
+        self.end.min(Instant::now() + REQUEST_TIMEOUT)
+    }
+
+    fn passed(self, doing: Doing<'_>) -> Error {
+        let patience = if Instant::now() < self.end { REQUEST_TIMEOUT } else { self.patience };
+        Error::transient(format!("GitHub took longer than {} s to {}", patience.as_secs(), doing.what))
+    }
 }

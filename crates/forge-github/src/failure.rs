@@ -8,6 +8,8 @@ use http::{HeaderMap, StatusCode};
 use seatrial_preview::Error;
 use serde::Deserialize;
 
+use crate::limits::Exceeded;
+
 /// GitHub asks for at least a minute after a secondary limit that names no time.
 const UNNAMED_WAIT: Duration = Duration::from_secs(60);
 /// Limits reset within the hour.
@@ -30,19 +32,36 @@ struct Body {
     errors: serde_json::Value,
 }
 
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
+    /// The limit that it was refused for, and for how long.
+    pub(crate) exceeded: Option<(Exceeded, Duration)>,
+}
+
 /// Turns an answer that is not a success into the domain's error.
-pub(crate) fn refusal(doing: Doing<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+pub(crate) fn refusal(doing: Doing<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
     let body: Body = serde_json::from_slice(body).unwrap_or_default();
-    let Doing { what, permission } = doing;
-    let said = said(&body);
     let limited = matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
-    if limited && let Some(wait) = rate_limit_wait(status, headers, &body.message) {
-        return Error::transient(format!(
-            "GitHub's rate limit is used up: it refused to {what}; try again in {} s",
-            wait.as_secs()
-        ))
-        .retry_after(wait);
+    match exceeded(status, headers, &body.message).filter(|_| limited) {
+        Some((kind, wait)) => Refusal {
+            error: Error::transient(format!(
+                "GitHub's rate limit is used up: it refused to {}; try again in {} s",
+                doing.what,
+                wait.as_secs()
+            ))
+            .retry_after(wait),
+            exceeded: Some((kind, wait)),
+        },
+        None => Refusal { error: plain(doing, status, headers, &body), exceeded: None },
     }
+}
+
+/// What a refusal means that is not for a rate limit.
+fn plain(doing: Doing<'_>, status: StatusCode, headers: &HeaderMap, body: &Body) -> Error {
+    let Doing { what, permission } = doing;
+    let said = said(body);
     match status.as_u16() {
         401 => Error::forbidden(format!(
             "GitHub does not accept the credentials (401){said}, so it refused to {what}; check that \
@@ -77,12 +96,6 @@ pub(crate) fn refusal(doing: Doing<'_>, status: StatusCode, headers: &HeaderMap,
 /// Turns what octocrab says when there is no answer to read into the domain's error.
 pub(crate) fn no_answer(doing: Doing<'_>, error: octocrab::Error) -> Error {
     match error {
-        // Only the minting of an installation's token is read by octocrab itself.
-        octocrab::Error::GitHub { source, .. } => {
-            let doing = Doing { what: &format!("issue the App a token to {}", doing.what), ..doing };
-            let body = serde_json::json!({ "message": source.message, "errors": source.errors });
-            refusal(doing, source.status_code, &HeaderMap::new(), body.to_string().as_bytes())
-        }
         octocrab::Error::JWT { .. } => {
             Error::invalid("the GitHub App's private key cannot sign; check that it is complete")
         }
@@ -90,25 +103,38 @@ pub(crate) fn no_answer(doing: Doing<'_>, error: octocrab::Error) -> Error {
     }
 }
 
-/// The wait that a refusal for a rate limit asks for; `None` when it is no such refusal.
-fn rate_limit_wait(status: StatusCode, headers: &HeaderMap, message: &str) -> Option<Duration> {
+/// Whether GitHub itself could not do what was asked: its front door answers, or nobody does.
+pub(crate) fn is_outage(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
+}
+
+/// The limit that a refusal is for, and the wait it asks for; `None` when it is no such refusal.
+fn exceeded(status: StatusCode, headers: &HeaderMap, message: &str) -> Option<(Exceeded, Duration)> {
+    let spent = seconds(headers, "x-ratelimit-remaining") == Some(Duration::ZERO);
+    let kind = if spent { Exceeded::Primary } else { Exceeded::Secondary };
     let wait = if let Some(wait) = seconds(headers, "retry-after") {
         wait
-    } else if seconds(headers, "x-ratelimit-remaining") == Some(Duration::ZERO) {
-        let reset = seconds(headers, "x-ratelimit-reset")?.as_secs();
-        let now = u64::try_from(server_time(headers).timestamp()).unwrap_or_default();
-        // A second more: GitHub's resets have a resolution of one second.
-        Duration::from_secs(reset.saturating_sub(now) + 1)
+    } else if let Some(wait) = until_reset(headers).filter(|_| spent) {
+        wait
     } else {
         let message = message.to_ascii_lowercase();
         let named = message.contains("rate limit") || message.contains("abuse detection");
         (status == StatusCode::TOO_MANY_REQUESTS || named).then_some(UNNAMED_WAIT)?
     };
-    Some(wait.clamp(Duration::from_secs(1), LONGEST_WAIT))
+    Some((kind, wait.clamp(Duration::from_secs(1), LONGEST_WAIT)))
 }
 
-/// The server's own time, which the reset refers to; ours may be off.
-fn server_time(headers: &HeaderMap) -> DateTime<Utc> {
+/// How long until the hourly limit is reset, by the server's own clock; within reason.
+pub(crate) fn until_reset(headers: &HeaderMap) -> Option<Duration> {
+    let reset = seconds(headers, "x-ratelimit-reset")?.as_secs();
+    let now = u64::try_from(server_time(headers).timestamp()).unwrap_or_default();
+    // A second more: GitHub's resets have a resolution of one second.
+    let wait = Duration::from_secs(reset.saturating_sub(now).saturating_add(1));
+    Some(wait.min(LONGEST_WAIT))
+}
+
+/// The server's own time, which its times refer to; ours may be off.
+pub(crate) fn server_time(headers: &HeaderMap) -> DateTime<Utc> {
     headers
         .get(http::header::DATE)
         .and_then(|value| value.to_str().ok())
@@ -169,7 +195,7 @@ mod tests {
     fn with(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
         let headers =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>();
-        refusal(DOING, StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes())
+        refusal(DOING, StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()).error
     }
 
     #[test]
@@ -188,6 +214,29 @@ mod tests {
         assert_eq!(error.retry_after, Some(LONGEST_WAIT));
         let error = with(403, &[date, spent, ("x-ratelimit-reset", "0")], "");
         assert_eq!(error.retry_after, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_two_limits_are_told_apart() {
+        let kind = |status: u16, headers: &[(&'static str, &str)], body: &str| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect::<HeaderMap>();
+            let refusal = refusal(DOING, StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
+            refusal.exceeded.map(|(kind, _)| kind)
+        };
+        let spent = ("x-ratelimit-remaining", "0");
+        assert_eq!(kind(403, &[spent, ("x-ratelimit-reset", "1")], ""), Some(Exceeded::Primary));
+        assert_eq!(kind(429, &[("retry-after", "7")], ""), Some(Exceeded::Secondary));
+        assert_eq!(kind(403, &[("x-ratelimit-remaining", "12"), ("retry-after", "7")], ""), Some(Exceeded::Secondary));
+        assert_eq!(
+            kind(403, &[], r#"{"message":"You have triggered an abuse detection mechanism"}"#),
+            Some(Exceeded::Secondary)
+        );
+        assert_eq!(kind(403, &[], r#"{"message":"Resource not accessible by integration"}"#), None);
+        assert_eq!(kind(503, &[("retry-after", "7")], ""), None, "an outage is no limit");
+        assert_eq!(kind(404, &[spent, ("x-ratelimit-reset", "1")], ""), None);
     }
 
     #[test]

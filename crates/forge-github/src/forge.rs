@@ -1,22 +1,26 @@
 //! The port: each operation is one or two requests.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
-use seatrial_preview::ports::{CommitStatus, DeploymentStatus, Forge, NewDeployment};
+use seatrial_preview::ports::{Check, CommitStatus, DeploymentStatus, Forge, NewDeployment, Reaction};
 use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::{CommentId, DeploymentId, Error, HeadSha, PullRequestRef, RepositoryName, Result};
+use seatrial_preview::{CommentId, DeploymentId, Error, ErrorKind, HeadSha, PullRequestRef, RepositoryName, Result};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
 use crate::STATUS_CONTEXT;
 use crate::access::{Access, Auth};
-use crate::client::{Answer, Call, Client, JSON, RateLimit};
+use crate::checks::{CheckRuns, Statuses, newest};
+use crate::client::{Answer, Call, Client, JSON, On};
 use crate::failure::{Doing, bounded};
+use crate::limits::RateLimit;
 use crate::pull_request::PullRequestJson;
 
 const FILE_LIMIT: usize = 1024 * 1024;
@@ -25,8 +29,14 @@ const SOURCE_LIMIT: usize = 64 * 1024 * 1024;
 const DESCRIPTION_LIMIT: usize = 140;
 /// States of a deployment after which it is not there any more, or never was.
 const ENDED: [&str; 3] = ["inactive", "failure", "error"];
+/// GitHub's lists are up to date after a second or two.
+const SETTLING: Duration = Duration::from_secs(3);
 const PAGE: usize = 100;
 const MOST_PAGES: usize = 300;
+/// Each is asked for its pull requests every few minutes.
+const MOST_REPOSITORIES: usize = 1000;
+/// GitHub lists no more.
+const MOST_FILES: usize = 3000;
 
 /// How to reach GitHub.
 #[derive(Debug, Clone)]
@@ -60,7 +70,89 @@ impl GithubForge {
     }
 
     async fn get(&self, repository: &RepositoryName, doing: Doing<'_>, path: String) -> Result<Answer> {
-        self.client.send(&Call { repository, doing, method: Method::GET, path, accept: JSON, body: None }).await
+        self.client.send(&Call::get(On::Repository(repository), doing, path)).await
+    }
+
+    /// `NotFound` when the repository is not there, or may not be seen: GitHub answers 404 for
+    /// both, and for anything below it.
+    async fn ensure_visible(&self, repository: &RepositoryName, permission: &str) -> Result<()> {
+        let what = format!("read {repository}");
+        self.get(repository, Doing { what: &what, permission }, format!("/repos/{repository}")).await?;
+        Ok(())
+    }
+
+    /// All pages of a list. `path` has a query already; `list` takes it out of a page. `Invalid`,
+    /// with the advice, when there is more than `most`.
+    async fn list<T, P>(
+        &self,
+        on: On<'_>,
+        doing: Doing<'_>,
+        path: &str,
+        list: impl Fn(P) -> Vec<T> + Send + Sync,
+        (most, advice): (usize, &str),
+    ) -> Result<Vec<T>>
+    where
+        T: Send,
+        P: DeserializeOwned + Send,
+    {
+        let mut found = Vec::new();
+        for page in 1.. {
+            let path = format!("{path}&per_page={PAGE}&page={page}");
+            let page = list(self.client.send(&Call::get(on, doing, path)).await?.json::<P>(doing)?);
+            let last = page.len() < PAGE;
+            found.extend(page);
+            if found.len() > most {
+                return Err(Error::invalid(format!("there are more than {most} to {}; {advice}", doing.what)));
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What each installation of the App was given; those that are suspended give nothing.
+    async fn list_of_app(&self) -> Result<Vec<RepositoryName>> {
+        #[derive(Deserialize)]
+        struct Installation {
+            id: u64,
+            #[serde(default)]
+            suspended_at: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Given {
+            repositories: Vec<RepositoryJson>,
+        }
+        let doing = Doing { what: "list the App's installations", permission: "Metadata: read" };
+        let advice = "limit the App to fewer accounts";
+        let installations: Vec<Installation> =
+            self.list(On::Account, doing, "/app/installations?", |page| page, (MOST_REPOSITORIES, advice)).await?;
+        let mut found = Vec::new();
+        for installation in installations.iter().filter(|one| one.suspended_at.is_none()) {
+            let what = format!("list the repositories of the App's installation {}", installation.id);
+            let doing = Doing { what: &what, permission: "Metadata: read" };
+            let given: Vec<RepositoryJson> = self
+                .list(
+                    On::Installation(installation.id),
+                    doing,
+                    "/installation/repositories?",
+                    |page: Given| page.repositories,
+                    (MOST_REPOSITORIES, "limit the App's installation to the repositories that are to have previews"),
+                )
+                .await?;
+            found.extend(given.into_iter().map(|repository| repository.full_name));
+        }
+        Ok(found)
+    }
+
+    /// What the token may push to: on all else it could not report.
+    async fn list_of_token(&self) -> Result<Vec<RepositoryName>> {
+        let doing = Doing { what: "list the repositories of the token", permission: "Metadata: read" };
+        let advice = "use a GitHub App, or a token that is limited to the repositories that are to have previews";
+        let found: Vec<RepositoryJson> =
+            self.list(On::Account, doing, "/user/repos?", |page| page, (MOST_REPOSITORIES, advice)).await?;
+        let ours = found.into_iter().filter(|repository| repository.permissions.push);
+        Ok(ours.map(|repository| repository.full_name).collect())
     }
 
     async fn write(
@@ -71,13 +163,42 @@ impl GithubForge {
         path: String,
         body: Value,
     ) -> Result<Answer> {
-        self.client.send(&Call { repository, doing, method, path, accept: JSON, body: Some(body) }).await
+        self.client
+            .send(&Call { on: On::Repository(repository), doing, method, path, accept: JSON, body: Some(body) })
+            .await
     }
 }
 
 #[derive(Deserialize)]
 struct Identified {
     id: u64,
+}
+
+#[derive(Deserialize)]
+struct RepositoryJson {
+    full_name: RepositoryName,
+    /// Only told to people, not to Apps.
+    #[serde(default)]
+    permissions: Permissions,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Permissions {
+    push: bool,
+}
+
+#[derive(Deserialize)]
+struct Changed {
+    filename: String,
+    #[serde(default)]
+    previous_filename: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    /// `admin`, `write`, `read` or `none`; finer roles are rounded down to these.
+    permission: String,
 }
 
 #[derive(Deserialize)]
@@ -106,11 +227,95 @@ impl Forge for GithubForge {
         self.get(&at.repository, doing, path).await?.json::<PullRequestJson>(doing)?.try_into()
     }
 
+    async fn list_repositories(&self) -> Result<Vec<RepositoryName>> {
+        let mut found = if self.client.is_app() { self.list_of_app().await? } else { self.list_of_token().await? };
+        found.sort();
+        // Pages shift while repositories come and go.
+        found.dedup();
+        Ok(found)
+    }
+
+    async fn list_open_pull_requests(&self, repository: &RepositoryName) -> Result<Vec<PullRequest>> {
+        let what = format!("list the open pull requests of {repository}");
+        let doing = Doing { what: &what, permission: "Pull requests: read" };
+        let path = format!("/repos/{repository}/pulls?state=open&sort=created&direction=asc");
+        let most = (MOST_PAGES * PAGE, "close some");
+        let open: Vec<PullRequestJson> = self.list(On::Repository(repository), doing, &path, |page| page, most).await?;
+        let mut open = open.into_iter().map(PullRequest::try_from).collect::<Result<Vec<_>>>()?;
+        open.dedup_by_key(|pull| pull.at.number);
+        Ok(open)
+    }
+
+    async fn list_changed_files(&self, at: &PullRequestRef) -> Result<Vec<String>> {
+        let what = format!("list the files that {at} changes");
+        let doing = Doing { what: &what, permission: "Pull requests: read" };
+        let path = format!("/repos/{}/pulls/{}/files?", at.repository, at.number);
+        let most = (MOST_FILES, "filter by something else than paths");
+        let changed: Vec<Changed> = self.list(On::Repository(&at.repository), doing, &path, |page| page, most).await?;
+        Ok(changed.into_iter().flat_map(|file| [Some(file.filename), file.previous_filename]).flatten().collect())
+    }
+
+    async fn find_check(&self, repository: &RepositoryName, sha: &HeadSha, name: &str) -> Result<Option<Check>> {
+        let on = On::Repository(repository);
+        let what = format!("list the check runs {} of {repository} at {}", bounded(name, 100), sha.short());
+        let doing = Doing { what: &what, permission: "Checks: read" };
+        let query = Serializer::new(String::new()).append_pair("check_name", name).finish();
+        let path = format!("/repos/{repository}/commits/{sha}/check-runs?{query}");
+        let most = (MOST_PAGES * PAGE, "give the check a name of its own");
+        let runs = self.list(on, doing, &path, |page: CheckRuns| page.check_runs, most).await;
+        let what = format!("list the statuses of {repository} at {}", sha.short());
+        let doing = Doing { what: &what, permission: "Commit statuses: read" };
+        let path = format!("/repos/{repository}/commits/{sha}/status?");
+        match runs {
+            Ok(runs) => {
+                let statuses = self.list(on, doing, &path, |page: Statuses| page.statuses, most).await?;
+                Ok(newest(name, runs, statuses))
+            }
+            // Fine-grained tokens cannot read check runs, but statuses.
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                let statuses = self.list(on, doing, &path, |page: Statuses| page.statuses, most).await?;
+                newest(name, Vec::new(), statuses).map(Some).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool> {
+        let possible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_[]".contains(&byte);
+        if login.is_empty() || login.len() > 100 || !login.bytes().all(possible) {
+            return Ok(false);
+        }
+        let what = format!("ask what {login} may do in {repository}");
+        let doing = Doing { what: &what, permission: "Metadata: read" };
+        let path = format!("/repos/{repository}/collaborators/{}/permission", percent_encode(login));
+        match self.get(repository, doing, path).await {
+            Ok(answer) => Ok(matches!(answer.json::<Role>(doing)?.permission.as_str(), "admin" | "write")),
+            Err(error) if error.is_not_found() => {
+                // Nobody has that login, unless it is the repository that is not there.
+                self.ensure_visible(repository, "Metadata: read").await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn react(&self, repository: &RepositoryName, comment: CommentId, reaction: Reaction) -> Result<()> {
+        let what = format!("react to comment {} of {repository}", comment.0);
+        let doing = Doing { what: &what, permission: "Pull requests: write" };
+        let content = match reaction {
+            Reaction::ThumbsUp => "+1",
+            Reaction::Confused => "confused",
+        };
+        let path = format!("/repos/{repository}/issues/comments/{}/reactions", comment.0);
+        self.write(repository, doing, Method::POST, path, json!({ "content": content })).await?;
+        Ok(())
+    }
+
     async fn find_file(&self, repository: &RepositoryName, git_ref: &str, path: &str) -> Result<Option<String>> {
         let what = format!("read {path} of {repository} at {git_ref}");
         let doing = Doing { what: &what, permission: "Contents: read" };
         let call = Call {
-            repository,
+            on: On::Repository(repository),
             doing,
             method: Method::GET,
             path: format!(
@@ -125,9 +330,7 @@ impl Forge for GithubForge {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() && !error.message.contains("No commit found for the ref") => {
                 // GitHub says 404 for repositories one may not see, too.
-                let what = format!("read {repository}");
-                let doing = Doing { what: &what, permission: "Contents: read" };
-                self.get(repository, doing, format!("/repos/{repository}")).await?;
+                self.ensure_visible(repository, "Contents: read").await?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -149,7 +352,7 @@ impl Forge for GithubForge {
     async fn download_source(&self, repository: &RepositoryName, sha: &HeadSha) -> Result<Bytes> {
         let what = format!("download {repository} at {}", sha.short());
         let call = Call {
-            repository,
+            on: On::Repository(repository),
             doing: Doing { what: &what, permission: "Contents: read" },
             method: Method::GET,
             path: format!("/repos/{repository}/tarball/{sha}"),
@@ -183,7 +386,10 @@ impl Forge for GithubForge {
         let what = format!("comment on {at}");
         let doing = Doing { what: &what, permission: "Pull requests: write" };
         let path = format!("/repos/{}/issues/{}/comments", at.repository, at.number);
-        let answer = self.write(&at.repository, doing, Method::POST, path, json!({ "body": body })).await?;
+        let answer = self
+            .write(&at.repository, doing, Method::POST, path, json!({ "body": body }))
+            .await
+            .map_err(perhaps_made)?;
         Ok(CommentId(answer.json::<Identified>(doing)?.id))
     }
 
@@ -199,7 +405,8 @@ impl Forge for GithubForge {
         let what = format!("delete comment {} of {repository}", comment.0);
         let doing = Doing { what: &what, permission: "Pull requests: write" };
         let path = format!("/repos/{repository}/issues/comments/{}", comment.0);
-        let call = Call { repository, doing, method: Method::DELETE, path, accept: JSON, body: None };
+        let call =
+            Call { on: On::Repository(repository), doing, method: Method::DELETE, path, accept: JSON, body: None };
         match self.client.send(&call).await {
             Err(e) if e.is_not_found() => Ok(()),
             other => other.map(|_| ()),
@@ -231,8 +438,8 @@ impl Forge for GithubForge {
             "transient_environment": false,
             "production_environment": false,
         });
-        let answer =
-            self.write(repository, doing, Method::POST, format!("/repos/{repository}/deployments"), body).await?;
+        let path = format!("/repos/{repository}/deployments");
+        let answer = self.write(repository, doing, Method::POST, path, body).await.map_err(perhaps_made)?;
         Ok(DeploymentId(answer.json::<Identified>(doing)?.id))
     }
 
@@ -291,6 +498,12 @@ impl Forge for GithubForge {
         self.write(repository, doing, Method::POST, format!("/repos/{repository}/statuses/{sha}"), body).await?;
         Ok(())
     }
+}
+
+/// What was to be made may have been, though the answer was lost. Whoever repeats looks for it
+/// first, and GitHub's lists may show it a moment later.
+fn perhaps_made(error: Error) -> Error {
+    if error.is_transient() && error.retry_after.is_none() { error.retry_after(SETTLING) } else { error }
 }
 
 /// GitHub refuses `null` where it expects a URL.

@@ -2,12 +2,16 @@
 //! and the webhooks GitHub sends.
 //!
 //! Nothing here retries: the engine repeats steps, durably. What an error says about waiting is
-//! read from GitHub's own headers.
+//! read from GitHub's own headers. While GitHub's limit is used up, or GitHub is away, it is not
+//! even asked: see `limits.rs` and `breaker.rs`.
 
 mod access;
+mod breaker;
+mod checks;
 mod client;
 mod failure;
 mod forge;
+mod limits;
 mod pull_request;
 mod redirect;
 pub mod webhook;
@@ -16,5 +20,5 @@ pub mod webhook;
 const STATUS_CONTEXT: &str = "seatrial/preview";
 
 pub use access::Auth;
-pub use client::RateLimit;
 pub use forge::{GithubConfig, GithubForge};
+pub use limits::RateLimit;

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::comment::CommentState;
 use crate::environment::{Environment, Receipt, ServiceTarget, Standing};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
 use crate::life::{Approval, Capacity, Place};
@@ -177,17 +177,18 @@ pub struct LogQuery {
 /// Helm.
 #[async_trait]
 pub trait Releases: Send + Sync + 'static {
-    /// Pins what may change under the same name: an OCI chart by its digest. `NotFound` when there
-    /// is no such chart or version.
-    async fn resolve(&self, chart: &ChartSource) -> Result<ChartSource> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Pins what may change under the same name: charts of registries and chart repositories by
+    /// their digest. The others are pinned by the commit, or by the program, and come back as they
+    /// are. `NotFound`, with the newest versions, when there is no such chart or version;
+    /// `Forbidden`, with what to do, when it may not be read.
+    async fn resolve(&self, chart: &ChartSource) -> Result<ChartSource>;
 
     /// The version of the program; `Invalid`, with what to install, when it is missing or too old.
     async fn version(&self) -> Result<String>;
 
     /// `helm upgrade --install` under `access` (a kubeconfig). A release found `pending-*` is
-    /// recovered first. `source` is the repository at the head commit as `tar.gz`; needed when
+    /// recovered first. A remote chart that is pinned is installed as it was then, or not at all.
+    /// `source` is the repository at the head commit as `tar.gz`; needed when
     /// the chart or a values file comes from a path.
     async fn install(
         &self,
@@ -213,36 +214,29 @@ pub trait Images: Send + Sync + 'static {
 pub trait Forge: Send + Sync + 'static {
     async fn load_pull_request(&self, at: &PullRequestRef) -> Result<PullRequest>;
 
-    /// The repositories that Seatrial was given access to.
-    async fn list_repositories(&self) -> Result<Vec<RepositoryName>> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// The repositories that Seatrial was given access to, sorted: of an App's installations, or
+    /// those a token may push to. `Invalid`, with the advice, when there are more than 1000.
+    async fn list_repositories(&self) -> Result<Vec<RepositoryName>>;
 
-    async fn list_open_pull_requests(&self, repository: &RepositoryName) -> Result<Vec<PullRequest>> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Oldest first. One that is closed while the list is read can hide another: before a preview
+    /// is removed because its pull request is not here, ask for that pull request.
+    async fn list_open_pull_requests(&self, repository: &RepositoryName) -> Result<Vec<PullRequest>>;
 
-    /// Paths that the pull request changes, old names of renamed files among them; at most 3000,
-    /// as many as GitHub lists.
-    async fn list_changed_files(&self, at: &PullRequestRef) -> Result<Vec<String>> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Paths that the pull request changes, old names of renamed files among them; at most 3000
+    /// files, as many as GitHub lists.
+    async fn list_changed_files(&self, at: &PullRequestRef) -> Result<Vec<String>>;
 
     /// How the newest check run or commit status of that name stands on the commit; `None` when
     /// there is none.
-    async fn find_check(&self, repository: &RepositoryName, sha: &HeadSha, name: &str) -> Result<Option<Check>> {
-        Err(Error::invalid("not there yet"))
-    }
+    async fn find_check(&self, repository: &RepositoryName, sha: &HeadSha, name: &str) -> Result<Option<Check>>;
 
-    /// Whether the account may push to the repository.
-    async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Whether the account may push to the repository, as GitHub sees it now. `false` for logins
+    /// that nobody has.
+    async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool>;
 
-    /// Puts a reaction on a comment; one that is there already is fine.
-    async fn react(&self, repository: &RepositoryName, comment: CommentId, reaction: Reaction) -> Result<()> {
-        Err(Error::invalid("not there yet"))
-    }
+    /// Puts a reaction on a comment; one that is there already is fine. `NotFound` when the
+    /// comment is gone.
+    async fn react(&self, repository: &RepositoryName, comment: CommentId, reaction: Reaction) -> Result<()>;
 
     /// A text file of the repository at a branch or commit; at most 1 MiB.
     async fn find_file(&self, repository: &RepositoryName, git_ref: &str, path: &str) -> Result<Option<String>>;
@@ -251,9 +245,12 @@ pub trait Forge: Send + Sync + 'static {
     async fn download_source(&self, repository: &RepositoryName, sha: &HeadSha) -> Result<Bytes>;
 
     /// Our comments on the pull request that contain the marker, oldest first. Only comments by
-    /// our own account count. More than one are there when the answer to a creation was lost.
+    /// our own account count. More than one are there when the answer to a creation was lost, and
+    /// GitHub's list did not show it yet when it was repeated.
     async fn find_comments(&self, at: &PullRequestRef, marker: &str) -> Result<Vec<CommentId>>;
 
+    /// `Transient` says that it may have been made all the same: look for it before trying again,
+    /// not before [`Error::retry_after`].
     async fn create_comment(&self, at: &PullRequestRef, body: &str) -> Result<CommentId>;
 
     /// `NotFound` when somebody deleted it.
@@ -289,12 +286,14 @@ pub trait Forge: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub outcome: CheckOutcome,
+    /// Its page: `http://…` or `https://…`. Hostile otherwise.
     pub url: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckOutcome {
+    /// Not ended, or waiting for somebody to act.
     Pending,
     /// Neutral and skipped checks too.
     Succeeded,

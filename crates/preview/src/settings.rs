@@ -28,7 +28,7 @@ mod tests;
 pub use admission::{Admission, Refusal, admit};
 pub use parse::parse;
 pub use schema::json_schema;
-pub use values::Computed;
+pub use values::{Computed, ImageName};
 
 /// Where the settings are in a repository.
 pub const FILE_NAME: &str = ".seatrial.yaml";

@@ -33,8 +33,8 @@ pub struct Limits {
 /// An answer, read to its end.
 #[derive(Debug)]
 pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -135,6 +135,14 @@ impl fmt::Debug for Outbound {
 }
 
 impl Answer {
+    pub fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// The error behind an answer that is no success: what passes by itself, and what does not.
     /// `host` and `what` are for the sentence: `ghcr.io`, `the tags of acme/shop`.
     pub fn error(&self, host: &str, what: &str) -> Error {

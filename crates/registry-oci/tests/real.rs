@@ -1,8 +1,6 @@
 //! Against a real registry that holds the sample application as `shop:base`. It is named, never
 //! found: set `SEATRIAL_TEST_REGISTRY` to its host and port. Without it this test does nothing.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use seatrial_preview::ports::Images;
 use seatrial_registry_oci::{Reach, Registries, Repository, digest_of};
 

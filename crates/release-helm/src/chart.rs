@@ -125,6 +125,15 @@ fn remote(label: &str, dependency: &Dependency) -> Diagnosis {
     )
 }
 
+/// What is wrong with the archive of a chart, unless it is the disk.
+pub(crate) fn unusable(label: &str, error: Error) -> Error {
+    if error.is_transient() {
+        return error;
+    }
+    let summary = format!("The chart's archive cannot be unpacked: {error}.");
+    Error::diagnosed(invalid(label.to_owned(), summary, "Package the chart with `helm package` and publish that."))
+}
+
 pub(crate) fn invalid(culprit: String, summary: String, advice: &str) -> Diagnosis {
     Diagnosis { reason: Reason::ChartInvalid, culprit, summary, advice: advice.to_owned(), evidence: Vec::new() }
 }

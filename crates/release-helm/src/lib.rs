@@ -8,14 +8,22 @@ mod builtin;
 mod chart;
 mod failure;
 mod history;
+mod index;
 mod mask;
 mod process;
 mod releases;
+mod remote;
 mod rendered;
+mod schema;
 mod unpack;
 mod values;
 mod version;
 mod words;
 mod workspace;
+
+#[cfg(test)]
+#[path = "../../registry-oci/src/standin.rs"]
+#[expect(dead_code, reason = "not all of it is asked here")]
+mod standin;
 
 pub use releases::{HelmConfig, HelmReleases};

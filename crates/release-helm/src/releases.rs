@@ -11,6 +11,7 @@ use bytes::Bytes;
 use seatrial_preview::ports::Releases;
 use seatrial_preview::release::{ChartSource, Release, ReleaseSpec};
 use seatrial_preview::{Error, Namespace, Result};
+use seatrial_registry_oci::Registries;
 use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -24,7 +25,7 @@ use crate::unpack::{Limits, unpack};
 use crate::values::{self, ValuesFile};
 use crate::version::Version;
 use crate::workspace::{Instance, Workspace};
-use crate::{builtin, rendered};
+use crate::{builtin, remote, rendered, schema};
 
 /// How long helm waits for each hook of an install.
 const HOOK_TIMEOUT: &str = "5m";
@@ -41,11 +42,14 @@ pub struct HelmConfig {
     pub program: PathBuf,
     /// A folder for unpacked charts and short-lived credentials. Several processes may share it.
     pub work_dir: PathBuf,
+    /// Where charts of registries and chart repositories are fetched.
+    pub registries: Arc<Registries>,
 }
 
 /// Helm as a child process. One operation at a time on each release.
 pub struct HelmReleases {
     program: PathBuf,
+    registries: Arc<Registries>,
     instance: Arc<Instance>,
     turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     version: OnceCell<Version>,
@@ -56,6 +60,7 @@ impl HelmReleases {
     pub fn new(config: HelmConfig) -> Result<Self> {
         Ok(Self {
             program: config.program,
+            registries: config.registries,
             instance: Arc::new(Instance::new(&config.work_dir)?),
             turns: Mutex::default(),
             version: OnceCell::new(),
@@ -87,10 +92,12 @@ impl HelmReleases {
                 }
             }
         };
-        let workspace = Workspace::new(&self.instance, Some(turn.lock_owned().await)).map_err(unwritable)?;
+        let mut workspace = Workspace::new(&self.instance, Some(turn.lock_owned().await)).map_err(unwritable)?;
         workspace.write_kubeconfig(access).map_err(unwritable)?;
         let mut mask = Mask::new(access);
-        mask.place(&workspace.path("tree").join(""), "");
+        for folder in ["tree", "chart"] {
+            mask.place(&workspace.path(folder).join(""), "");
+        }
         Ok(Session {
             program: &self.program,
             namespace: namespace.as_str().to_owned(),
@@ -123,32 +130,42 @@ impl Session<'_> {
         explain(output, &attempt, &self.mask)
     }
 
-    /// Unpacks and checks what helm will read; takes no longer than the disk does.
-    async fn prepare(&mut self, spec: &ReleaseSpec, source: Option<Bytes>) -> Result<(Chart, Vec<ValuesFile>)> {
-        if let ChartSource::Path { path, .. } = &spec.chart {
-            self.chart = format!("chart {path:?}");
-        } else {
-            "the built-in chart".clone_into(&mut self.chart);
-        }
+    /// Unpacks and checks what helm will read; takes no longer than the disk does. `archive` is
+    /// that of a chart which is not in the repository.
+    async fn prepare(
+        &mut self,
+        spec: &ReleaseSpec,
+        archive: Option<Bytes>,
+        source: Option<Bytes>,
+    ) -> Result<(Chart, Vec<ValuesFile>)> {
         let stop = Stop::default();
-        let (workspace, spec, stopped) = (self.workspace.clone(), spec.clone(), stop.0.clone());
+        let (workspace, spec, label, stopped) =
+            (self.workspace.clone(), spec.clone(), self.chart.clone(), stop.0.clone());
         let work = move || {
             let tree = workspace.path("tree");
             if let Some(source) = &source {
-                unpack(source, &tree, &Limits::default(), &stopped)?;
+                unpack(source, &tree, &Limits::default(), &stopped).map_err(|error| Error {
+                    message: format!("the repository cannot be unpacked: {error}"),
+                    ..error
+                })?;
             }
             let unpacked = source.is_some().then_some(tree.as_path());
-            let chart = match &spec.chart {
-                ChartSource::Path { path, .. } => {
+            let chart = match (&spec.chart, &archive) {
+                (ChartSource::Path { path, .. }, _) => {
                     let tree = unpacked
                         .ok_or_else(|| Error::invalid(format!("the chart {path} needs the repository's source")))?;
                     chart::find(tree, path)?
                 }
-                ChartSource::Builtin => {
+                (ChartSource::Builtin, _) => {
                     Chart { path: builtin::write(&workspace.path("data")).map_err(unwritable)?, needs_build: false }
                 }
-                ChartSource::Oci { .. } | ChartSource::Repository { .. } => {
-                    return Err(Error::invalid("charts of registries and repositories cannot be installed yet"));
+                (ChartSource::Oci { .. } | ChartSource::Repository { .. }, Some(archive)) => {
+                    let path = workspace.path("chart");
+                    unpack(archive, &path, &Limits::CHART, &stopped).map_err(|error| chart::unusable(&label, error))?;
+                    Chart { path, needs_build: false }
+                }
+                (ChartSource::Oci { .. } | ChartSource::Repository { .. }, None) => {
+                    return Err(Error::invalid(format!("{label} was not downloaded")));
                 }
             };
             let files = values::lay_out(unpacked, &spec.values_files, &spec.values, &workspace.path("values"))?;
@@ -211,7 +228,13 @@ impl Session<'_> {
         Ok(Some(format!("was {status}: uninstalled and installed anew")))
     }
 
-    async fn upgrade(&self, spec: &ReleaseSpec, chart: &Chart, files: &[ValuesFile], major: u32) -> Result<Output> {
+    async fn upgrade(
+        &self,
+        spec: &ReleaseSpec,
+        chart: &Chart,
+        files: &[ValuesFile],
+        version: &Version,
+    ) -> Result<Output> {
         if chart.needs_build {
             let path = chart.path.display().to_string();
             let output = self.helm(&["dependency", "build", &path, "--skip-refresh"]).await?;
@@ -230,7 +253,23 @@ impl Session<'_> {
         // Without this an upgrade without values takes over those of the revision before.
         words.extend(["--reset-values", "--history-max", "5", "--timeout", HOOK_TIMEOUT]);
         words.extend(["--description", &description, "-o", "json"]);
-        if major >= 4 {
+        let folder = chart.path.clone();
+        // What cannot be told is taken for the worse.
+        let outside = tokio::task::spawn_blocking(move || schema::refers_outside(&folder)).await.unwrap_or(true);
+        if outside && version.can_skip_schemas() {
+            tracing::info!(release = %self.release, namespace = %self.namespace, chart = %self.chart, "the values are not checked against a schema that refers to other addresses");
+            words.push("--skip-schema-validation");
+        } else if outside {
+            return Err(Error::diagnosed(chart::invalid(
+                self.chart.clone(),
+                format!(
+                    "The chart has a values.schema.json that refers to other addresses, and Helm {} would ask them.",
+                    version.text
+                ),
+                "Put the definitions into the schema, or ask Seatrial's operator for Helm 3.16 or newer, with which the schema is left aside.",
+            )));
+        }
+        if version.major >= 4 {
             // Whoever scaled or patched something meanwhile yields to the chart.
             words.extend(["--server-side=true", "--force-conflicts"]);
         }
@@ -249,6 +288,10 @@ impl Releases for HelmReleases {
         self.helm_version().await.map(|version| version.text.clone())
     }
 
+    async fn resolve(&self, chart: &ChartSource) -> Result<ChartSource> {
+        remote::pin(&self.registries, chart).await
+    }
+
     async fn install(
         &self,
         namespace: &Namespace,
@@ -256,11 +299,13 @@ impl Releases for HelmReleases {
         spec: &ReleaseSpec,
         source: Option<Bytes>,
     ) -> Result<Release> {
-        let major = self.helm_version().await?.major;
+        let version = self.helm_version().await?;
+        let archive = remote::download(&self.registries, &spec.chart).await?;
         let mut session = self.session(namespace, access, &spec.name).await?;
-        let (chart, files) = session.prepare(spec, source).await?;
+        session.chart = remote::label(&spec.chart);
+        let (chart, files) = session.prepare(spec, archive, source).await?;
         let recovered = session.recover().await?;
-        let output = session.upgrade(spec, &chart, &files, major).await?;
+        let output = session.upgrade(spec, &chart, &files, version).await?;
         // Hooks may print before it.
         let line = output.stdout.lines().rfind(|line| line.starts_with("{\"")).unwrap_or_default();
         let installed: Installed = serde_json::from_str(line)

@@ -1,4 +1,4 @@
-//! Unpacks a repository's archive, which strangers may have made.
+//! Unpacks the archive of a repository or a chart, which strangers may have made.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,6 +23,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self { bytes: 256 * 1024 * 1024, entries: 50_000, ratio: 200 }
     }
+}
+
+impl Limits {
+    pub(crate) const CHART: Self = Self { bytes: 64 * 1024 * 1024, entries: 10_000, ratio: 200 };
 }
 
 const RATIO_FROM: u64 = 16 * 1024 * 1024;
@@ -51,7 +55,7 @@ pub(crate) fn unpack(archive: &[u8], into: &Path, limits: &Limits, stop: &Atomic
         entries += 1;
         if entries > limits.entries {
             return Err(Error::invalid(format!(
-                "the repository has more than {} files, which is the limit for previews",
+                "the archive has more than {} files, which is the limit for previews",
                 limits.entries
             )));
         }
@@ -74,7 +78,7 @@ pub(crate) fn unpack(archive: &[u8], into: &Path, limits: &Limits, stop: &Atomic
                 let copied =
                     io::copy(&mut (&mut entry).take(size), &mut file).map_err(|error| unwritable(&name, &error))?;
                 if copied != size {
-                    return Err(Error::invalid("the repository's archive ends in the middle of a file"));
+                    return Err(Error::invalid("the archive ends in the middle of a file"));
                 }
             }
             EntryType::Symlink => {
@@ -84,14 +88,14 @@ pub(crate) fn unpack(archive: &[u8], into: &Path, limits: &Limits, stop: &Atomic
             // git has no hard links, so GitHub sends none.
             _ => {
                 return Err(Error::invalid(format!(
-                    "the repository's archive has {} in it, which is neither a file, a folder nor a symbolic link",
+                    "the archive has {} in it, which is neither a file, a folder nor a symbolic link",
                     shown(&name)
                 )));
             }
         }
     }
     if entries == 0 {
-        return Err(Error::invalid("the repository's archive is empty"));
+        return Err(Error::invalid("the archive is empty"));
     }
     link(into, &links)
 }
@@ -110,15 +114,12 @@ fn inside(name: &Path) -> Result<Option<PathBuf>> {
             }
             Component::CurDir => {}
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(Error::invalid(format!(
-                    "the repository's archive has the path {}, which leads out of it",
-                    shown(name)
-                )));
+                return Err(Error::invalid(format!("the archive has the path {}, which leads out of it", shown(name))));
             }
         }
     }
     if depth > 100 {
-        return Err(Error::invalid("the repository's archive has folders nested more than 100 deep"));
+        return Err(Error::invalid("the archive has folders nested more than 100 deep"));
     }
     Ok((depth > 1).then_some(path))
 }
@@ -145,7 +146,7 @@ fn link(root: &Path, links: &BTreeMap<PathBuf, PathBuf>) -> Result<()> {
         // A parent that is a link by now, or something in the link's place, is not git's doing.
         let clean = parent.canonicalize().is_ok_and(|real| real == parent) && target.symlink_metadata().is_err();
         if !clean {
-            return Err(Error::invalid(format!("the repository's archive has {} twice", shown(path))));
+            return Err(Error::invalid(format!("the archive has {} twice", shown(path))));
         }
         if to.is_absolute() {
             continue;
@@ -167,15 +168,15 @@ fn shown(path: &Path) -> String {
 }
 
 fn unreadable(error: io::Error) -> Error {
-    Error::invalid(format!("the repository's archive cannot be read: {error}"))
+    Error::invalid(format!("the archive cannot be read: {error}"))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::PermissionDenied => {
-            Error::transient(format!("the repository cannot be unpacked in the work folder: {error}; make room for it"))
+            Error::transient(format!("there is no room in the work folder: {error}; make some"))
         }
-        _ => Error::invalid(format!("{} of the repository's archive cannot be unpacked: {error}", shown(path))),
+        _ => Error::invalid(format!("{} of the archive cannot be unpacked: {error}", shown(path))),
     }
 }
 
@@ -183,11 +184,11 @@ fn too_large(limits: &Limits, packed: u64) -> Error {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     if packed.saturating_mul(limits.ratio).max(RATIO_FROM) < limits.bytes {
         Error::invalid(format!(
-            "the repository's archive unpacks to more than {} times its size, which no source code does",
+            "the archive unpacks to more than {} times its size, which no source code does",
             limits.ratio
         ))
     } else {
-        Error::invalid(format!("the repository is larger than {} MiB unpacked, which is the limit", mib(limits.bytes)))
+        Error::invalid(format!("the archive is larger than {} MiB unpacked, which is the limit", mib(limits.bytes)))
     }
 }
 

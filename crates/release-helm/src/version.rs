@@ -12,11 +12,17 @@ const OLDEST: (u32, u32) = (3, 14);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) major: u32,
+    minor: u32,
     /// As the program says it: `v3.14.0+gabc`.
     pub(crate) text: String,
 }
 
 impl Version {
+    /// Whether it can be told not to look at the schemas of values.
+    pub(crate) fn can_skip_schemas(&self) -> bool {
+        (self.major, self.minor) >= (3, 16)
+    }
+
     /// Reads what `helm version --short` prints.
     ///
     /// # Errors
@@ -25,7 +31,9 @@ impl Version {
         let found = said.lines().map(str::trim).find_map(|line| Some((line, numbers(line)?)));
         let program = program.display();
         match found {
-            Some((text, numbers)) if numbers >= OLDEST => Ok(Self { major: numbers.0, text: text.to_owned() }),
+            Some((text, numbers)) if numbers >= OLDEST => {
+                Ok(Self { major: numbers.0, minor: numbers.1, text: text.to_owned() })
+            }
             Some((text, _)) => Err(Error::invalid(format!("{program} is Helm {text}, which is too old; {INSTALL}"))),
             None => Err(Error::invalid(format!("{program} does not answer as Helm does; {INSTALL}"))),
         }
@@ -52,6 +60,8 @@ mod tests {
         let said = ["v3.14.0+gabc\n", "WARNING: your kubeconfig is readable\nv4.1\n", "v4.0.0-rc.1", "v12", "v3.100.2"];
         assert_eq!(said.map(|said| read(said).unwrap().major), [3, 4, 4, 12, 3]);
         assert_eq!(read("v3.14.0+gabc\n").unwrap().text, "v3.14.0+gabc");
+        let skipping = ["v3.14.0", "v3.15.9", "v3.16.0", "v4.0.0"].map(|said| read(said).unwrap().can_skip_schemas());
+        assert_eq!(skipping, [false, false, true, true]);
     }
 
     #[test]

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use seatrial_preview::{Error, Result};
 use secrecy::{ExposeSecret, SecretString};
+use serde_yaml_ng::Value;
 use tempfile::TempDir;
 use tokio::sync::OwnedMutexGuard;
+use url::Url;
 
 const PREFIX: &str = "helm-";
 
@@ -91,6 +93,8 @@ fn end_processes_of(folder: &Path) -> usize {
 /// no other operation on the same release begins.
 pub(crate) struct Workspace {
     folder: TempDir,
+    /// The API servers of the kubeconfig.
+    servers: String,
     _instance: Arc<Instance>,
     _turn: Option<OwnedMutexGuard<()>>,
 }
@@ -98,17 +102,18 @@ pub(crate) struct Workspace {
 impl Workspace {
     pub(crate) fn new(instance: &Arc<Instance>, turn: Option<OwnedMutexGuard<()>>) -> io::Result<Self> {
         let folder = TempDir::new_in(instance.folder.path())?;
-        for name in ["home", "cache", "config", "data", "plugins", "tmp", "tree", "values"] {
+        for name in ["home", "cache", "config", "data", "plugins", "tmp", "tree", "chart", "values"] {
             fs::create_dir(folder.path().join(name))?;
         }
-        Ok(Self { folder, _instance: instance.clone(), _turn: turn })
+        Ok(Self { folder, servers: String::new(), _instance: instance.clone(), _turn: turn })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(crate) fn write_kubeconfig(&self, access: &SecretString) -> io::Result<()> {
+    pub(crate) fn write_kubeconfig(&mut self, access: &SecretString) -> io::Result<()> {
+        self.servers = servers(access);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path("kubeconfig"))?;
         file.write_all(access.expose_secret().as_bytes())
     }
@@ -125,8 +130,28 @@ impl Workspace {
             ("HELM_DATA_HOME", self.path("data")),
             ("HELM_PLUGINS", self.path("plugins")),
             ("NO_COLOR", PathBuf::from("1")),
+            // Helm has no business with any address but the API server's: everything else is sent to
+            // a proxy that is not there. (Go makes an exception for loopback addresses.)
+            ("HTTP_PROXY", PathBuf::from(NOWHERE)),
+            ("HTTPS_PROXY", PathBuf::from(NOWHERE)),
+            ("NO_PROXY", PathBuf::from(&self.servers)),
         ]
     }
+}
+
+/// The discard port, where nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// The hosts of the kubeconfig's API servers, as `NO_PROXY` has them.
+fn servers(access: &SecretString) -> String {
+    let document: Value = serde_yaml_ng::from_str(access.expose_secret()).unwrap_or_default();
+    let clusters = document.get("clusters").and_then(Value::as_sequence).into_iter().flatten();
+    let hosts = clusters.filter_map(|cluster| {
+        let url: Url = cluster.get("cluster")?.get("server")?.as_str()?.parse().ok()?;
+        // Addresses of IPv6 stand without their brackets.
+        Some(url.host_str()?.trim_matches(['[', ']']).to_owned())
+    });
+    hosts.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -135,6 +160,21 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+
+    #[test]
+    fn helm_is_left_the_way_to_the_api_servers() {
+        let access =
+            |server: &str| SecretString::from(format!("clusters: [{{name: c, cluster: {{server: {server:?}}}}}]"));
+        for (server, host) in [
+            ("https://api.example.com:6443", "api.example.com"),
+            ("https://10.96.0.1", "10.96.0.1"),
+            ("https://[fd00::1]:6443/k8s/clusters/c-1", "fd00::1"),
+        ] {
+            assert_eq!(servers(&access(server)), host);
+        }
+        assert_eq!(servers(&SecretString::from("not: a kubeconfig")), "");
+        assert_eq!(servers(&SecretString::from(": [")), "");
+    }
 
     #[test]
     fn what_a_killed_process_left_is_ended_and_removed() {

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
@@ -19,6 +20,7 @@ use kube::{Api, Client, Config};
 use seatrial_preview::ports::Releases;
 use seatrial_preview::release::{ChartSource, ReleaseSpec};
 use seatrial_preview::{ErrorKind, Namespace};
+use seatrial_registry_oci::{Reach, Registries};
 use seatrial_release_helm::{HelmConfig, HelmReleases};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -55,7 +57,16 @@ impl Place {
     }
 
     fn releases(&self) -> HelmReleases {
-        HelmReleases::new(HelmConfig { program: self.helm.clone(), work_dir: self.work.path().join("work") }).unwrap()
+        self.releases_that_may_ask(&[])
+    }
+
+    /// These hosts may be asked for charts, and by plain http.
+    fn releases_that_may_ask(&self, hosts: &[String]) -> HelmReleases {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let reach = Reach::new(&[], hosts, hosts).unwrap();
+        let registries = Arc::new(Registries::new(reach).unwrap());
+        let (program, work_dir) = (self.helm.clone(), self.work.path().join("work"));
+        HelmReleases::new(HelmConfig { program, work_dir, registries }).unwrap()
     }
 
     fn access(&self) -> SecretString {
@@ -223,13 +234,9 @@ async fn dependencies_within_the_repository_are_built() {
     assert!(release.manifest.contains("from-common"), "{}", release.manifest);
 }
 
-/// Starts an install or upgrade that hangs in its hook, and kills helm with no time to tidy up.
-fn kill_in_the_middle(place: &Place, expected: &str) {
-    let chart = place.folder(&format!("hanging-{expected}"), &[HEAD, MAP, HOOK]).join("chart");
-    let mut child = place
-        .command(&["upgrade", "--install", "shop", chart.to_str().unwrap(), "--set", "hang=true,a=1,b=2"])
-        .spawn()
-        .unwrap();
+/// Starts an operation that hangs in its hook, and kills helm with no time to tidy up.
+fn kill_when(place: &Place, arguments: &[&str], expected: &str) {
+    let mut child = place.command(arguments).spawn().unwrap();
     let begun = Instant::now();
     while place.status("shop").as_deref() != Some(expected) {
         assert!(begun.elapsed() < LIMIT, "never became {expected}");
@@ -238,6 +245,12 @@ fn kill_in_the_middle(place: &Place, expected: &str) {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(place.status("shop").as_deref(), Some(expected));
+}
+
+fn kill_in_the_middle(place: &Place, expected: &str) {
+    let chart = place.folder(&format!("hanging-{expected}"), &[HEAD, MAP, HOOK]).join("chart");
+    let chart = chart.to_str().unwrap();
+    kill_when(place, &["upgrade", "--install", "shop", chart, "--set", "hang=true,a=1,b=2"], expected);
 }
 
 #[tokio::test]
@@ -260,6 +273,118 @@ async fn a_release_left_pending_is_recovered() {
     kill_in_the_middle(&place, "pending-upgrade");
     assert!(releases.uninstall(&place.namespace, &place.access(), "shop").await.unwrap());
     assert_eq!(place.status("shop"), None);
+}
+
+#[tokio::test]
+async fn a_release_left_pending_by_a_rollback_is_recovered() {
+    let Some(place) = Place::new("rollback") else { return };
+    let hanging = HOOK.1.replace("pre-install,pre-upgrade", "pre-rollback");
+    let files = [HEAD, MAP, ("chart/templates/hook.yaml", hanging.as_str())];
+    let chart = place.folder("hanging-rollback", &files).join("chart");
+    let upgrade = ["upgrade", "--install", "shop", chart.to_str().unwrap(), "--set", "hang=true,a=1,b=2"];
+    assert!(place.run(&upgrade) && place.run(&upgrade));
+    kill_when(&place, &["rollback", "shop", "1"], "pending-rollback");
+
+    let wanted = spec("shop", json!({"a": "3", "b": "4"}));
+    let source = archive(&[HEAD, MAP], &[]);
+    let release = place.releases().install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    assert_eq!(release.recovered.as_deref(), Some("was pending-rollback: rolled back to revision 2"));
+    assert_eq!((place.status("shop").as_deref(), release.revision), (Some("deployed"), 5));
+    assert!(release.manifest.contains("{a: \"3\", b: \"4\"}"), "{}", release.manifest);
+}
+
+/// Packages the chart of [`HEAD`] and [`MAP`] into a folder, and gives the archive's path.
+fn package(place: &Place, text: &str) -> PathBuf {
+    let map = MAP.1.replace(".Values.b", &format!("{text:?}"));
+    let chart =
+        place.folder(&format!("packaged-{text}"), &[HEAD, ("chart/templates/map.yaml", map.as_str())]).join("chart");
+    let into = place.folder(&format!("archives-{text}"), &[("keep", "")]);
+    assert!(place.run(&["package", chart.to_str().unwrap(), "-d", into.to_str().unwrap()]));
+    into.join("shop-1.2.3.tgz")
+}
+
+#[tokio::test]
+async fn a_registrys_chart_is_installed_as_it_was_pinned() {
+    let Some(place) = Place::new("oci") else { return };
+    let registry = std::env::var("SEATRIAL_TEST_REGISTRY").unwrap();
+    let folder = format!("oci://{registry}/{}", place.namespace);
+    let push = |text| place.run(&["push", package(&place, text).to_str().unwrap(), &folder, "--plain-http"]);
+    let releases = place.releases_that_may_ask(std::slice::from_ref(&registry));
+    let chart = |version: &str| ChartSource::Oci {
+        reference: format!("{folder}/shop"),
+        version: version.to_owned(),
+        digest: None,
+    };
+    let error = releases.resolve(&chart("1.2.3")).await.unwrap_err();
+    assert!(error.is_not_found() && error.message.contains("no chart"), "{error}");
+    assert!(push("first"));
+    let pinned = releases.resolve(&chart("1.2.3")).await.unwrap();
+    assert!(push("second"));
+    let wanted = ReleaseSpec { chart: pinned, ..spec("shop", json!({"a": "settings"})) };
+    let release = releases.install(&place.namespace, &place.access(), &wanted, None).await.unwrap();
+    assert_eq!(release.chart, "shop-1.2.3");
+    assert!(release.manifest.contains("{a: \"settings\", b: \"first\"}"), "{}", release.manifest);
+
+    let error = releases.resolve(&chart("2.0.0")).await.unwrap_err();
+    assert!(error.is_not_found() && error.message.contains("there is only 1.2.3"), "{error}");
+    let error = place.releases().resolve(&chart("1.2.3")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Forbidden, "nobody allowed this registry: {error}");
+}
+
+#[tokio::test]
+async fn a_chart_repositorys_chart_is_installed() {
+    let Some(place) = Place::new("repository") else { return };
+    let archives = package(&place, "first").parent().unwrap().to_owned();
+    assert!(place.run(&["repo", "index", archives.to_str().unwrap()]));
+    let host = serve_files(archives);
+    let releases = place.releases_that_may_ask(std::slice::from_ref(&host));
+    let chart = |version: &str| ChartSource::Repository {
+        url: format!("http://{host}"),
+        name: "shop".to_owned(),
+        version: version.to_owned(),
+        digest: None,
+    };
+    let pinned = releases.resolve(&chart("1.2.3")).await.unwrap();
+    assert!(matches!(&pinned, ChartSource::Repository { digest: Some(_), .. }), "{pinned:?}");
+    let wanted = ReleaseSpec { chart: pinned, ..spec("shop", json!({"a": "settings"})) };
+    let release = releases.install(&place.namespace, &place.access(), &wanted, None).await.unwrap();
+    assert!(release.manifest.contains("{a: \"settings\", b: \"first\"}"), "{}", release.manifest);
+    let error = releases.resolve(&chart("2.0.0")).await.unwrap_err();
+    assert!(error.is_not_found() && error.message.contains("there is only 1.2.3"), "{error}");
+}
+
+#[tokio::test]
+async fn helm_asks_no_address_that_a_chart_names() {
+    let Some(place) = Place::new("schema") else { return };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let schema = format!("{{\"$ref\": \"http://{}/schema.json\"}}", listener.local_addr().unwrap());
+    let source = archive(&[HEAD, MAP, ("chart/values.schema.json", schema.as_str())], &[]);
+    let wanted = spec("shop", json!({"a": "1", "b": "2"}));
+    place.releases().install(&place.namespace, &place.access(), &wanted, Some(source)).await.unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "helm asked for the schema");
+}
+
+/// Serves a folder's files over http until the test ends.
+fn serve_files(folder: PathBuf) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines: Vec<String> =
+                BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let path = lines[0].split(' ').nth(1).unwrap().trim_start_matches('/');
+            let (status, body) = match std::fs::read(folder.join(path)) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
+        }
+    });
+    host
 }
 
 #[tokio::test]

@@ -67,7 +67,9 @@ pub fn webhook_decoder(settings: &Settings) -> anyhow::Result<WebhookDecoder> {
 }
 
 pub fn releases(settings: &Settings) -> anyhow::Result<HelmReleases> {
-    HelmReleases::new(HelmConfig { program: settings.helm.clone(), work_dir: settings.work_dir.clone() })
+    let registries = Arc::new(images(settings)?);
+    let (program, work_dir) = (settings.helm.clone(), settings.work_dir.clone());
+    HelmReleases::new(HelmConfig { program, work_dir, registries })
         .with_context(|| format!("the work folder {} cannot be used", settings.work_dir.display()))
 }
 

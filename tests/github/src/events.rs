@@ -1,9 +1,11 @@
 //! Payloads of events, made at the moment they happen.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::branches::NOTHING;
 use crate::clock::iso;
+use crate::control::types::NewPackage;
 use crate::git::{self, Commit};
 use crate::reply::Refusal;
 use crate::state::{Outgoing, Repository, State};
@@ -190,6 +192,39 @@ impl State {
         });
         let payload = json!({ "check_run": check });
         self.emit(id, "check_run", Some(action), sender, payload)
+    }
+
+    /// A container image that came into GitHub's own registry. Nothing of it is kept.
+    pub(crate) fn emit_package(&mut self, id: u64, new: &NewPackage, sender: &str) -> Result<(), Refusal> {
+        let repository = self.repository(id)?;
+        let owner = repository.owner.clone();
+        let branch = repository.default_branch.clone();
+        let page = format!("{}/{owner}/packages/{}", self.base, new.name);
+        let now = iso(self.clock.now());
+        let (package, version) = (self.next_id(), self.next_id());
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(format!("{}:{}", new.name, new.tag))));
+        let (owner, author) = (self.user_json(&owner), self.user_json(sender));
+        let payload = json!({ "registry_package": {
+            "id": package, "name": new.name, "namespace": owner["login"], "description": "",
+            "ecosystem": "CONTAINER", "package_type": "CONTAINER", "html_url": page,
+            "created_at": now, "updated_at": now, "owner": owner,
+            "package_version": {
+                "id": version, "version": digest, "name": digest, "description": "", "summary": "",
+                "target_commitish": branch, "target_oid": "", "installation_command": "",
+                "package_url": format!("ghcr.io/{}/{}:{}", new.name, new.name, new.tag),
+                "html_url": format!("{page}/{version}"), "created_at": now, "updated_at": now,
+                "author": author, "metadata": [], "docker_metadata": [], "package_files": [],
+                "container_metadata": {
+                    "tag": { "name": new.tag, "digest": digest },
+                    "labels": {}, "manifest": {},
+                },
+            },
+            "registry": {
+                "about_url": "https://docs.github.com/packages", "name": "GitHub CONTAINER registry",
+                "type": "CONTAINER", "url": page, "vendor": "GitHub Inc",
+            },
+        } });
+        self.emit(id, "registry_package", Some("published"), sender, payload)
     }
 
     /// The event that only says the hook is there.

@@ -1,11 +1,11 @@
 //! Things that go wrong on request.
 
 use chrono::{DateTime, Duration, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::control::types::{Action, Fault};
-use crate::reply::{Refusal, Reply};
+use crate::reply::{Content, Refusal, Reply};
 
 /// The faults that are still to happen, first come first served.
 #[derive(Debug, Default)]
@@ -47,6 +47,7 @@ pub(crate) fn name(action: &Action) -> &'static str {
     match action {
         Action::Status { .. } => "status",
         Action::Delay { .. } => "delay",
+        Action::StaleList => "stale_list",
         Action::DropAnswer => "drop_answer",
         Action::DropBefore => "drop_before",
         Action::RateLimitPrimary { .. } => "rate_limit_primary",
@@ -85,8 +86,18 @@ pub(crate) fn reply(action: &Action, now: DateTime<Utc>) -> Option<Reply> {
             .into_reply()
             .header("Retry-After", retry_after.to_string()),
         ),
-        Action::Delay { .. } | Action::DropAnswer | Action::DropBefore => None,
+        Action::Delay { .. } | Action::StaleList | Action::DropAnswer | Action::DropBefore => None,
     }
+}
+
+/// The answer without the newest of its items, if it is a list of some.
+pub(crate) fn without_newest(mut reply: Reply) -> Reply {
+    if let Content::Json(Value::Array(items)) = &mut reply.content
+        && let Some((newest, _)) = items.iter().enumerate().max_by_key(|(_, item)| item["id"].as_u64())
+    {
+        items.remove(newest);
+    }
+    reply
 }
 
 /// The answer when the hourly limit is used up.

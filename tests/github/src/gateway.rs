@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use poem::http::{HeaderName, HeaderValue, StatusCode};
 use poem::{Addr, Body, Endpoint, Request, Response};
 use sha2::{Digest, Sha256};
@@ -92,11 +93,12 @@ impl Gateway {
             } else {
                 routes::answer(state, call).unwrap_or_else(Refusal::into_reply)
             };
+            let reply = if fault == Some(Action::StaleList) { faults::without_newest(reply) } else { reply };
             let reply = versioned(call, reply);
             if reply.status == 304 {
                 state.limits.refund(&call.caller);
             }
-            let reply = finish(call, reply, state.limits.look(&call.caller, now));
+            let reply = finish(call, reply, state.limits.look(&call.caller, now), now);
             if fault != Some(Action::DropAnswer) {
                 state.note_status(noted, reply.status);
             }
@@ -138,10 +140,12 @@ fn versioned(call: &Call, mut reply: Reply) -> Reply {
 }
 
 /// Adds what every answer of the API has.
-fn finish(call: &Call, mut reply: Reply, quota: Quota) -> Reply {
+fn finish(call: &Call, mut reply: Reply, quota: Quota, now: DateTime<Utc>) -> Reply {
     let id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
     let id = format!("{}:{}:{}:{}:{}", &id[..4], &id[4..10], &id[10..16], &id[16..22], &id[22..30]);
     let fields = [
+        // By the clock that the limits and tokens go by.
+        ("Date", now.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
         ("X-GitHub-Request-Id", id),
         ("X-GitHub-Media-Type", media_type(call)),
         ("X-GitHub-Api-Version-Selected", "2022-11-28".to_owned()),

@@ -32,7 +32,7 @@ pub(crate) struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        let events = ["check_run", "issue_comment", "pull_request", "push", "repository", "status"];
+        let events = ["check_run", "issue_comment", "pull_request", "push", "registry_package", "repository", "status"];
         Self {
             url: None,
             secret: String::new(),

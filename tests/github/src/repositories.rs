@@ -129,11 +129,7 @@ impl State {
         );
         if let Caller::User { login } = &call.caller {
             let has = permission_of(self, repository, login);
-            value["permissions"] = json!({
-                "admin": has >= Permission::Admin, "maintain": has >= Permission::Maintain,
-                "push": has >= Permission::Write, "triage": has >= Permission::Triage,
-                "pull": has >= Permission::Read,
-            });
+            value["permissions"] = permissions(has);
         }
         if let Some(parent) = repository.fork_of.and_then(|id| self.repositories.get(&id)) {
             value["parent"] = self.repository_json(parent);
@@ -220,6 +216,24 @@ impl State {
         self.emit(id, "repository", Some("renamed"), sender, changes)
     }
 
+    /// Gives a repository to another account; its old name redirects as after a renaming.
+    pub(crate) fn transfer(&mut self, id: u64, owner: &str, sender: &str) -> Result<(), Refusal> {
+        let owner = self.account(owner, AccountKind::Organization).login;
+        let repository = self.repository(id)?;
+        let (from, name) = (repository.owner.clone(), repository.name.clone());
+        if self.find(&owner, &name).is_some() {
+            return Err(Refusal::custom("Repository", "name", "name already exists on this account"));
+        }
+        self.ensure_installation(&owner);
+        self.repository_mut(id)?.owner = owner.clone();
+        self.former_names.insert(format!("{from}/{name}").to_ascii_lowercase(), id);
+        self.former_names.remove(&format!("{owner}/{name}").to_ascii_lowercase());
+        let kind = if self.is_organization(&from) { "organization" } else { "user" };
+        let mut changes = json!({ "changes": { "owner": { "from": {} } } });
+        changes["changes"]["owner"]["from"][kind] = self.user_json(&from);
+        self.emit(id, "repository", Some("transferred"), sender, changes)
+    }
+
     /// Removes a repository; pull requests from it lose their head repository.
     pub(crate) fn remove_repository(&mut self, id: u64, sender: &str) -> Result<(), Refusal> {
         self.emit(id, "repository", Some("deleted"), sender, json!({}))?;
@@ -227,6 +241,15 @@ impl State {
         self.former_names.retain(|_, target| *target != id);
         Ok(())
     }
+}
+
+/// What a role amounts to.
+fn permissions(has: Permission) -> Value {
+    json!({
+        "admin": has >= Permission::Admin, "maintain": has >= Permission::Maintain,
+        "push": has >= Permission::Write, "triage": has >= Permission::Triage,
+        "pull": has >= Permission::Read,
+    })
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {
@@ -242,6 +265,28 @@ pub(crate) fn get(state: &State, call: &Call, id: u64) -> Answer {
     let repository = state.repository(id)?;
     allow(state, call, repository, Need::read(&["metadata"]))?;
     Ok(Reply::ok(state.full_json(call, repository)))
+}
+
+/// `GET /user/repos`: what the caller owns or was given a part in, in the order they were made
+pub(crate) fn of_user(state: &State, call: &Call) -> Answer {
+    let Caller::User { login } = &call.caller else {
+        return Err(match call.caller {
+            Caller::Anonymous => Refusal::new(401, "Requires authentication"),
+            _ => Refusal::new(403, "Resource not accessible by integration"),
+        });
+    };
+    let known = login.to_ascii_lowercase();
+    let theirs = |repository: &&Repository| {
+        repository.owner.eq_ignore_ascii_case(login)
+            || repository.collaborators.get(&known).or_else(|| state.grants.get(&known)).copied()
+                > Some(Permission::None)
+    };
+    let list = state.repositories.values().filter(theirs).map(|repository| {
+        let mut value = state.repository_json(repository);
+        value["permissions"] = permissions(permission_of(state, repository, login));
+        value
+    });
+    Ok(call.page(&state.base, list.collect()))
 }
 
 /// `GET …/collaborators/{user}/permission`
@@ -265,11 +310,7 @@ pub(crate) fn permission(state: &State, call: &Call, id: u64, login: &str) -> An
         &mut account,
         json!({
             "role_name": has.role(),
-            "permissions": {
-                "admin": has >= Permission::Admin, "maintain": has >= Permission::Maintain,
-                "push": has >= Permission::Write, "triage": has >= Permission::Triage,
-                "pull": has >= Permission::Read,
-            },
+            "permissions": permissions(has),
         }),
     );
     Ok(Reply::ok(json!({

@@ -28,6 +28,7 @@ pub(crate) fn answer(state: &mut State, call: &Call) -> Answer {
             below(state, call, state.repository(id)?.id, rest)
         }
         ("GET", ["user"]) => users::current(state, call),
+        ("GET", ["user", "repos"]) => repositories::of_user(state, call),
         ("GET", ["users", login]) => users::get(state, login),
         ("GET", ["rate_limit"]) => ratelimit::get(state, call),
         ("GET", ["app"]) => apps::get(state, call),

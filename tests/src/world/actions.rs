@@ -1,9 +1,16 @@
 //! What people, GitHub and bad luck do to a world.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use seatrial_engine::{Clock, ManualClock, SystemClock};
 use seatrial_github_standin::{Action, Control, DEFAULT_TOKEN, Fault, HookChange, HookMode, NewCommit, NewPull};
+
+use seatrial_preview::PullRequestRef;
+use seatrial_preview::naming::UrlTemplate;
+use seatrial_preview::ports::Fact;
+use seatrial_store::{Store, StoreOptions};
 
 use super::{Pull, World};
 use crate::sample::Change;
@@ -45,6 +52,43 @@ impl World {
         self.control.release(&[]).await?;
         self.check_accepted().await?;
         Ok(sha)
+    }
+
+    /// Pushes a commit that no event tells of.
+    pub async fn push_unheard(&self, pull: &Pull, change: Change) -> Result<String> {
+        let commit = NewCommit { files: change.files, ..NewCommit::default() };
+        let sha = self.control.push(&self.repository, pull.number, &commit).await?;
+        self.publish_image(&sha).await?;
+        Ok(sha)
+    }
+
+    /// The commit's image was built.
+    pub async fn publish_image(&self, sha: &str) -> Result<()> {
+        self.registry.tag(sha).await
+    }
+
+    /// The preview was used last so many seconds ago, as far as the program remembers.
+    pub async fn use_long_ago(&self, number: u64, seconds: u64) -> Result<()> {
+        self.remember_long_ago(number, seconds, Fact::Used).await
+    }
+
+    /// People were warned so many seconds ago that it will be deleted.
+    pub async fn warned_long_ago(&self, number: u64, seconds: u64) -> Result<()> {
+        self.remember_long_ago(number, seconds, Fact::Warned).await
+    }
+
+    /// Writes beside the running program, with a clock that is late.
+    async fn remember_long_ago(&self, number: u64, seconds: u64, fact: Fact) -> Result<()> {
+        let past = SystemClock.now() - Duration::from_secs(seconds);
+        let store = Store::open(StoreOptions {
+            url: self.program.database_url(),
+            preview_url: UrlTemplate::parse(&self.program.preview_url())?,
+            clock: Arc::new(ManualClock::at(past)),
+        });
+        let store = store.await?;
+        let at = PullRequestRef { repository: self.repository.parse()?, number };
+        let environment = store.find(&at).await?.context("there is no such environment")?;
+        Ok(store.remember(environment.id, fact).await?)
     }
 
     pub async fn close(&self, pull: &Pull) -> Result<()> {

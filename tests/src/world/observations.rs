@@ -23,6 +23,14 @@ impl World {
         Ok(all.into_iter().filter(|comment| comment.author == DEFAULT_LOGIN).collect())
     }
 
+    /// Reactions of Seatrial to a comment: `+1`, `confused`.
+    pub async fn reactions(&self, number: u64, comment: u64) -> Result<Vec<String>> {
+        let all = self.control.comments(&self.repository, number).await?;
+        let found = all.into_iter().find(|one| one.id == comment).context("there is no such comment")?;
+        let ours = format!("{DEFAULT_LOGIN}: ");
+        Ok(found.reactions.iter().filter_map(|one| Some(one.strip_prefix(&ours)?.to_owned())).collect())
+    }
+
     /// There never was another comment than the one that is there.
     pub async fn check_never_two(&self, number: u64) -> Result<()> {
         let all = self.all_comments(number).await?;

@@ -458,6 +458,16 @@ fn a_hostile_branch_is_a_tag_at_worst() {
 }
 
 #[test]
+fn the_image_that_is_waited_for_is_the_one_that_is_deployed() {
+    let settings = ok("version: 1\nimage: {repository: ghcr.io/acme/shop, tag: 'pr-{number}-{branch}', wait: 5m}");
+    let name = settings.image_name(&computed("fix/login")).unwrap();
+    assert_eq!((name.repository.as_str(), name.tag.as_str()), ("ghcr.io/acme/shop", "pr-12-fix-login"));
+    let values = settings.helm_values(&computed("fix/login"));
+    assert_eq!(values["image"], serde_json::to_value(&name).unwrap());
+    assert_eq!(ok("version: 1").image_name(&computed("x")), None);
+}
+
+#[test]
 fn an_image_that_is_no_mapping_is_replaced() {
     let values =
         ok("version: 1\nvalues: {image: nginx}\nimage: {repository: shop, tag: v1}").helm_values(&computed("x"));

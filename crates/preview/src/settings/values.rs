@@ -1,5 +1,6 @@
 //! The Helm values of a preview: the settings' own, with placeholders filled, and the computed.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Settings;
@@ -36,7 +37,22 @@ impl Computed {
 /// The names that may stand in braces.
 pub const PLACEHOLDERS: [&str; 7] = ["sha", "shortSha", "number", "branch", "host", "url", "namespace"];
 
+/// The image of one commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageName {
+    /// Registry and name.
+    pub repository: String,
+    pub tag: String,
+}
+
 impl Settings {
+    /// The image that the commit is deployed with, when `image` is set: what `image.wait` waits
+    /// for, and what Helm is given.
+    pub fn image_name(&self, computed: &Computed) -> Option<ImageName> {
+        let image = self.image.as_ref()?;
+        Some(ImageName { repository: image.repository.clone(), tag: image_tag(&image.tag, computed) })
+    }
+
     /// The values given to Helm, over the chart's own and those of `valuesFiles`: `values` with
     /// its placeholders filled, then `image.repository` and `image.tag` when `image` is set, then
     /// `seatrial` with `sha`, `number`, `host`, `url`, `tls` (whether the URL is https) and
@@ -46,13 +62,13 @@ impl Settings {
         for (key, value) in &self.values {
             values.insert(key.clone(), filled(value, computed));
         }
-        if let Some(image) = &self.image {
+        if let Some(image) = self.image_name(computed) {
             let slot = values.entry("image").or_insert_with(|| json!({}));
             if !slot.is_object() {
                 *slot = json!({});
             }
             slot["repository"] = json!(image.repository);
-            slot["tag"] = json!(image_tag(&image.tag, computed));
+            slot["tag"] = json!(image.tag);
         }
         values.insert(
             "seatrial".to_owned(),

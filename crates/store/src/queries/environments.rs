@@ -226,8 +226,8 @@ async fn remember(
             sqlx::query("UPDATE environments SET live_sha = $1, failure = NULL, updated_at = $2 WHERE id = $3")
                 .bind(sha.as_str().to_owned())
         }
-        Fact::Life { ttl, sleep_after } => sqlx::query(
-            "UPDATE environments SET ttl = $1, sleep_after = $4, active_at = $2, warned_at = NULL, updated_at = $2 WHERE id = $3",
+        Fact::Life { ttl, .. } => sqlx::query(
+            "UPDATE environments SET ttl = $1, active_at = $2, warned_at = NULL, updated_at = $2 WHERE id = $3",
         )
         .bind(seconds(*ttl)),
         Fact::Used => sqlx::query(
@@ -270,13 +270,16 @@ async fn remember(
         )
         .bind(to_json(receipt)?),
     };
-    let mut query = query.bind(millis(now)).bind(environment.0);
-    if let Fact::Life { sleep_after, .. } = fact {
-        query = query.bind(sleep_after.map(seconds));
-    }
-    let changed = query.execute(&mut *connection).await?.rows_affected();
+    let changed = query.bind(millis(now)).bind(environment.0).execute(&mut *connection).await?.rows_affected();
     if changed == 0 {
         return Err(StoreError::Invalid(format!("environment {environment} does not exist")));
+    }
+    if let Fact::Life { sleep_after, .. } = fact {
+        sqlx::query("UPDATE environments SET sleep_after = $1 WHERE id = $2")
+            .bind(sleep_after.map(seconds))
+            .bind(environment.0)
+            .execute(&mut *connection)
+            .await?;
     }
     let effects = match fact {
         Fact::Deleted(_) | Fact::Refused(_) | Fact::Asleep(true) => {

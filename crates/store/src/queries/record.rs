@@ -59,19 +59,16 @@ pub(super) fn effects_of(entry: &Entry) -> Effects {
             let ring = key.is_some() || state == RunState::Waiting;
             Effects { events: vec![RunEvent::State { run: entry.run, key, state }], ring }
         }
-        None => match entry.finished.last() {
-            Some(last) => {
-                let step = last.key.to_string();
-                Effects { events: vec![RunEvent::Step { run: entry.run, key, step }], ring: false }
-            }
-            None => match entry.open.last() {
-                Some(open) => {
-                    let step = open.key.to_string();
-                    Effects { events: vec![RunEvent::Step { run: entry.run, key, step }], ring: false }
-                }
-                None => Effects::none(),
-            },
-        },
+        None => {
+            // The step that people look at now: one in progress, else the last that has ended.
+            let present = entry.open.iter().rfind(|open| open.wait.is_none()).or(entry.open.last());
+            let step = match entry.finished.last() {
+                Some(last) => Some(present.filter(|open| open.wait.is_none()).map_or(&last.key, |open| &open.key)),
+                None => present.map(|open| &open.key),
+            };
+            let event = step.map(|step| RunEvent::Step { run: entry.run, key, step: step.to_string() });
+            Effects { events: event.into_iter().collect(), ring: false }
+        }
     }
 }
 

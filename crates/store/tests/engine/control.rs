@@ -16,6 +16,8 @@ on_each_store!(
     a_fork_has_done_what_came_before_the_step,
     a_run_of_an_older_version_goes_on_when_the_code_says_so,
     a_run_of_an_unknown_version_is_parked_with_the_reason,
+    a_run_of_an_unknown_version_does_not_hold_up_what_supersedes_it,
+    patched_is_false_for_a_run_that_sleeps_behind_it,
     patched_is_false_for_runs_that_went_further_and_true_for_new_ones,
     a_result_that_cannot_be_read_parks_the_run,
     what_does_not_exist_is_said_to_be_missing,
@@ -97,6 +99,19 @@ async fn a_run_of_an_unknown_version_is_parked_with_the_reason(on: On) {
     assert!(reason.contains("begun by version 9 of workflow scripted"), "{reason}");
     assert!(bench.script.calls().is_empty());
     bench.store.cancel(id, "not needed", bench.clock.now()).await.unwrap();
+    let ended = bench.reaches(id, RunState::Cancelled).await;
+    assert_eq!(ended.summary.cancel_reason.as_deref(), Some("not needed"));
+    worker.drain().await;
+}
+
+async fn a_run_of_an_unknown_version_does_not_hold_up_what_supersedes_it(on: On) {
+    let bench = Bench::new(on).await;
+    let worker = bench.worker("w");
+    let old = bench.start(NewRun { version: 9, ..run("old") }.key("k", OnConflict::Supersede)).await;
+    bench.reaches(old, RunState::Waiting).await;
+    let new = bench.start(run("new").key("k", OnConflict::Supersede)).await;
+    bench.reaches(new, RunState::Succeeded).await;
+    assert_eq!(bench.run(old).await.summary.state, RunState::Cancelled);
     worker.drain().await;
 }
 
@@ -132,6 +147,25 @@ async fn patched_is_false_for_runs_that_went_further_and_true_for_new_ones(on: O
     worker.kill().await;
 }
 
+async fn patched_is_false_for_a_run_that_sleeps_behind_it(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    let tell = |with_patch: bool| {
+        bench.play.is(move |cx, _| async move {
+            let new = with_patch && cx.patched("greet");
+            cx.sleep("pause", Duration::from_secs(3_600)).await?;
+            Ok(json!(new))
+        });
+    };
+    tell(false);
+    let worker = bench.worker("w");
+    let old = bench.start(played("old")).await;
+    bench.reaches(old, RunState::Waiting).await;
+    tell(true);
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(bench.reaches(old, RunState::Succeeded).await.output, Some(json!(false)));
+    worker.kill().await;
+}
+
 async fn a_result_that_cannot_be_read_parks_the_run(on: On) {
     let (bench, clock) = Bench::with_manual_clock(on).await;
     bench.play.is(|cx, _| async move {
@@ -150,6 +184,8 @@ async fn a_result_that_cannot_be_read_parks_the_run(on: On) {
     let parked = bench.changes_to(id, |run| run.summary.epoch == 2 && run.summary.state == RunState::Waiting).await;
     let reason = parked.summary.wait_reason.unwrap();
     assert!(reason.contains("step count recorded cannot be read"), "{reason}");
+    bench.store.cancel(id, "not needed", bench.clock.now()).await.unwrap();
+    bench.reaches(id, RunState::Cancelled).await;
     worker.kill().await;
 }
 

@@ -80,7 +80,10 @@ async fn a_run_parked_in_a_backoff_is_superseded_too(on: On) {
     bench.script.on("two", |_| async { Ok("fine".to_owned()) });
     let newest = bench.start(run("new").key("k", OnConflict::Supersede)).await;
     bench.reaches(newest, RunState::Succeeded).await;
-    assert_eq!(bench.run(old).await.summary.state, RunState::Cancelled);
+    let old = bench.run(old).await;
+    assert_eq!(old.summary.state, RunState::Cancelled);
+    let two = old.steps.iter().find(|step| step.name == "two").unwrap();
+    assert_eq!(two.status, StepPhase::Failed, "it waits for no further attempt");
     assert_eq!(bench.script.count("old/two"), 1);
     assert_eq!(bench.script.count("old/clean-up"), 1);
     worker.kill().await;

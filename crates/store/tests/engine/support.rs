@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use seatrial_engine::{
-    Backoff, Claim, Clock, Context, Entry, Failure, ManualClock, NewRun, Registry, RunDetail, RunId, RunState,
+    Backoff, Claim, Clock, Context, Entry, Failure, Journal, ManualClock, NewRun, Registry, RunDetail, RunId, RunState,
     SystemClock, Transition, Worker, WorkerConfig, Workflow,
 };
 use seatrial_store::Store;
@@ -69,7 +69,11 @@ impl Bench {
         self.worker_with(name, |_| {})
     }
 
-    fn worker_with(&self, name: &str, set: impl FnOnce(&mut WorkerConfig)) -> Running {
+    pub fn worker_with(&self, name: &str, set: impl FnOnce(&mut WorkerConfig)) -> Running {
+        self.worker_on(self.store.journal(), name, set)
+    }
+
+    pub fn worker_on(&self, journal: Arc<dyn Journal>, name: &str, set: impl FnOnce(&mut WorkerConfig)) -> Running {
         let mut config = WorkerConfig::new(name);
         config.grace = Duration::from_millis(200);
         set(&mut config);
@@ -78,7 +82,7 @@ impl Bench {
             .with(Played(self.play.clone()))
             .with(PlayedChild(self.child.clone()));
         let stop = CancellationToken::new();
-        let worker = Worker::new(config, self.store.journal(), registry, self.clock.clone());
+        let worker = Worker::new(config, journal, registry, self.clock.clone());
         Running { stop: stop.clone(), task: tokio::spawn(worker.run(stop)) }
     }
 
@@ -177,10 +181,14 @@ impl Script {
     }
 
     pub async fn is_called(&self, call: &str) {
+        self.is_called_times(call, 1).await;
+    }
+
+    pub async fn is_called_times(&self, call: &str, times: usize) {
         within(&format!("the call of {call}"), async {
             loop {
                 let called = self.called.notified();
-                if self.count(call) > 0 {
+                if self.count(call) >= times {
                     return;
                 }
                 called.await;

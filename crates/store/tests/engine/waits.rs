@@ -20,6 +20,9 @@ on_each_store!(
     cancelling_a_parent_cancels_its_children,
     a_run_that_sleeps_or_waits_is_superseded,
     a_branch_that_waits_lets_the_others_finish,
+    a_dropped_branch_does_not_keep_the_run_from_waiting,
+    a_result_that_is_not_json_does_not_keep_the_run_from_waiting,
+    a_wait_beyond_the_calendar_is_a_wait,
     an_ended_run_takes_no_signal,
 );
 
@@ -275,6 +278,62 @@ async fn a_branch_that_waits_lets_the_others_finish(on: On) {
     bench.store.signal(id, signal("go", json!(5)), bench.clock.now()).await.unwrap();
     assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!(5)));
     assert_eq!(bench.script.count("a/work"), 3);
+    worker.drain().await;
+}
+
+async fn a_dropped_branch_does_not_keep_the_run_from_waiting(on: On) {
+    let bench = Bench::new(on).await;
+    let script = bench.script.clone();
+    script.on("breaks", |_| async { Err(Failure::permanent("broken")) });
+    script.hangs("hangs");
+    bench.play.is(move |cx, input| {
+        let script = script.clone();
+        async move {
+            let (left, right) = (cx.scope("left"), cx.scope("right"));
+            let hangs = async { left.step("hangs", || script.call(&input, "hangs")).await };
+            let breaks = async { right.step("breaks", || script.call(&input, "breaks")).await };
+            let broken = tokio::try_join!(hangs, breaks).unwrap_err();
+            let word = cx.wait_for::<String>("word", None).await?;
+            Ok(json!([broken.message, word]))
+        }
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    let dropped = parked.steps.iter().find(|step| step.name == "hangs").unwrap();
+    assert_eq!(dropped.attempts[0].outcome, Some(AttemptOutcome::Interrupted));
+    bench.store.signal(id, signal("word", json!("go on")), bench.clock.now()).await.unwrap();
+    // The function comes by both branches again: one has failed, the other is tried anew.
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!(["broken", "go on"])));
+    worker.drain().await;
+}
+
+async fn a_result_that_is_not_json_does_not_keep_the_run_from_waiting(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move {
+        // A key that is no text.
+        let odd = || async { Ok::<_, Failure>(std::collections::BTreeMap::from([(vec![1], 2)])) };
+        let refused = cx.step("odd", odd).await.unwrap_err();
+        let word = cx.wait_for::<String>("word", None).await?;
+        Ok(json!([refused.message.contains("is not JSON"), word]))
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    let parked = bench.reaches(id, RunState::Waiting).await;
+    assert_eq!(parked.steps[0].status, StepPhase::Failed);
+    bench.store.signal(id, signal("word", json!("go on")), bench.clock.now()).await.unwrap();
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!([true, "go on"])));
+    worker.drain().await;
+}
+
+async fn a_wait_beyond_the_calendar_is_a_wait(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move { Ok(json!(cx.wait_for::<u32>("go", Duration::MAX).await?)) });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.reaches(id, RunState::Waiting).await;
+    bench.store.signal(id, signal("go", json!(1)), bench.clock.now()).await.unwrap();
+    assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!(1)));
     worker.drain().await;
 }
 

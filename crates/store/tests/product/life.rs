@@ -7,7 +7,7 @@ use seatrial_engine::{ClaimRequest, Limits, RunId, RunState, WorkerId};
 use seatrial_preview::EnvironmentId;
 use seatrial_preview::environment::{EnvironmentState, Receipt};
 use seatrial_preview::life::{Capacity, Place};
-use seatrial_preview::ports::{ARRIVED, Environments, Fact, ROOM};
+use seatrial_preview::ports::{ARRIVED, Fact, ROOM};
 use seatrial_store::{Meaning, NewDelivery};
 
 use super::*;

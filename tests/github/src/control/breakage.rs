@@ -36,6 +36,8 @@ pub enum Action {
         /// How long.
         ms: u64,
     },
+    /// Answers a list without its newest item, as if that were not there yet.
+    StaleList,
     /// Does what was asked, then closes the connection without an answer.
     DropAnswer,
     /// Closes the connection and does nothing.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::auth::Permission;
 use crate::control::types::{
-    Author, CheckView, CommentView, DeliveryView, DeploymentView, Fault, Files, HookChange, Made, NewCommit, NewPull,
-    NewRepository, PullView, RepositoryView, RequestView, Seed, StatusView, TokenSpec,
+    Author, CheckView, CommentView, DeliveryView, DeploymentView, Fault, Files, HookChange, Made, NewCommit,
+    NewPackage, NewPull, NewRepository, PullView, RepositoryView, RequestView, Seed, StatusView, TokenSpec,
 };
 
 /// Drives a stand-in, in this process or another.
@@ -94,6 +94,11 @@ impl Control {
     /// Gives a repository another name; the owner stays.
     pub async fn rename(&self, name: &str, to: &str) -> anyhow::Result<RepositoryView> {
         self.post(&format!("repositories/{name}/rename"), json!({ "name": to })).await
+    }
+
+    /// Gives a repository to another account; the name stays.
+    pub async fn transfer(&self, name: &str, owner: &str) -> anyhow::Result<RepositoryView> {
+        self.post(&format!("repositories/{name}/transfer"), json!({ "owner": owner })).await
     }
 
     /// Copies a repository to another owner, under the same name.
@@ -204,6 +209,11 @@ impl Control {
         self.post(&path, json!({ "by": by, "body": body })).await
     }
 
+    /// Comments as a person with this login.
+    pub async fn comment_as(&self, name: &str, number: u64, login: &str, body: &str) -> anyhow::Result<CommentView> {
+        self.comment(name, number, &Author::user(login), body).await
+    }
+
     /// Comments with their history, deleted ones included.
     pub async fn comments(&self, name: &str, number: u64) -> anyhow::Result<Vec<CommentView>> {
         self.get(&format!("repositories/{name}/pulls/{number}/comments")).await
@@ -222,6 +232,33 @@ impl Control {
     /// Sets a check run, as CI does.
     pub async fn set_check(&self, name: &str, check: &CheckView) -> anyhow::Result<()> {
         self.post::<Value>(&format!("repositories/{name}/checks"), check).await.map(drop)
+    }
+
+    /// Starts a check run on a commit, or ends it with a conclusion, as CI does.
+    pub async fn create_check_run(
+        &self,
+        name: &str,
+        sha: &str,
+        check: &str,
+        conclusion: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let status = if conclusion.is_some() { "completed" } else { "in_progress" };
+        self.set_check(
+            name,
+            &CheckView {
+                sha: sha.to_owned(),
+                name: check.to_owned(),
+                status: status.to_owned(),
+                conclusion: conclusion.map(String::from),
+            },
+        )
+        .await
+    }
+
+    /// Says that CI has pushed an image to GitHub's own registry (`registry_package published`).
+    pub async fn publish_package(&self, name: &str, package: &str, tag: &str) -> anyhow::Result<()> {
+        let new = NewPackage { name: package.to_owned(), tag: tag.to_owned() };
+        self.post::<Value>(&format!("repositories/{name}/packages"), new).await.map(drop)
     }
 
     /// All check runs as they are.

@@ -113,6 +113,16 @@ pub struct NewCommit {
     pub force: bool,
 }
 
+/// A container image that CI has pushed to GitHub's own registry.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPackage {
+    /// The package's name, mostly the repository's.
+    pub name: String,
+    /// The image's tag.
+    pub tag: String,
+}
+
 /// Who does something.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

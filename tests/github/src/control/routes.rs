@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::auth::Permission;
 use crate::call::Call;
-use crate::control::types::{Author, Made, NewCommit, NewPull, NewRepository};
+use crate::control::types::{Author, Made, NewCommit, NewPackage, NewPull, NewRepository};
 use crate::control::{switches, views};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::shared::Core;
@@ -125,6 +125,12 @@ struct Rename {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Transfer {
+    owner: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Collaborator {
     permission: Permission,
 }
@@ -168,6 +174,17 @@ fn in_repository(state: &mut State, call: &Call, id: u64, rest: &[&str]) -> Answ
             state.account("octocat", AccountKind::User);
             state.rename(id, &new.name, "octocat")?;
             output(views::repository(state.repository(id)?))
+        }
+        ("POST", ["transfer"]) => {
+            let new: Transfer = input(call)?;
+            state.account("octocat", AccountKind::User);
+            state.transfer(id, &new.owner, "octocat")?;
+            output(views::repository(state.repository(id)?))
+        }
+        ("POST", ["packages"]) => {
+            state.account("github-actions[bot]", AccountKind::Bot);
+            state.emit_package(id, &input::<NewPackage>(call)?, "github-actions[bot]")?;
+            output(json!({}))
         }
         ("PUT", ["collaborators", login]) => {
             let given: Collaborator = input(call)?;

@@ -120,3 +120,23 @@ async fn the_hourly_limit_ends_and_comes_back() {
     world.standin.clock().advance(chrono::Duration::hours(1));
     assert_eq!(world.get("/user").await.status, 200);
 }
+
+#[tokio::test]
+async fn people_see_the_repositories_they_have_a_part_in() {
+    let world = World::start().await;
+    let hubot = TokenSpec { token: "ghp_hubot".into(), login: "hubot".into(), permission: None };
+    world.control.add_token(&hubot).await.unwrap();
+    let list = async || {
+        let answer = world.send(world.request(Method::GET, "/user/repos").bearer_auth("ghp_hubot")).await;
+        let list = answer.json();
+        let one =
+            |one: &serde_json::Value| (one["full_name"].to_string(), one["permissions"]["push"].as_bool().unwrap());
+        list.as_array().unwrap().iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(list().await, [], "that it is public is not enough");
+    for (permission, push) in [(Permission::Read, false), (Permission::Write, true)] {
+        world.control.set_permission(SHOP, "hubot", permission).await.unwrap();
+        assert_eq!(list().await, [(format!("{SHOP:?}"), push)]);
+    }
+    assert_eq!(world.send(world.request(Method::GET, "/user/repos")).await.status, 401);
+}

@@ -92,3 +92,19 @@ async fn a_delay_is_one_and_faults_can_be_taken_back() {
     world.control.clear_faults().await.unwrap();
     assert!(world.control.faults().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_stale_list_lacks_its_newest_item_once() {
+    let world = World::start().await;
+    world.open("a").await;
+    for body in ["first", "second"] {
+        world.control.comment_as(SHOP, 1, "mona", body).await.unwrap();
+    }
+    world.control.fault(&Fault::new(Action::StaleList).on("GET", COMMENTS)).await.unwrap();
+    let bodies = async || -> Vec<String> {
+        let list = world.get(COMMENTS).await.json();
+        list.as_array().unwrap().iter().map(|one| one["body"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(bodies().await, ["first"]);
+    assert_eq!(bodies().await, ["first", "second"]);
+}

@@ -84,6 +84,38 @@ async fn events_come_in_the_order_of_what_happened() {
 }
 
 #[tokio::test]
+async fn checks_statuses_images_and_new_owners_are_told() {
+    let receiver = Receiver::start(202).await;
+    let world = World::start().await;
+    let head = world.open("a").await.head_sha;
+    let control = &world.control;
+    control.webhook(&receiver.url, SECRET).await.unwrap();
+    control.create_check_run(SHOP, &head, "build", None).await.unwrap();
+    assert_eq!(receiver.next().await.name(), "check_run created");
+    control.create_check_run(SHOP, &head, "build", Some("failure")).await.unwrap();
+    let done = receiver.next().await;
+    assert_eq!(done.name(), "check_run completed");
+    let run = &done.json()["check_run"];
+    assert_eq!((run["head_sha"].as_str(), run["conclusion"].as_str()), (Some(head.as_str()), Some("failure")));
+
+    control.publish_package(SHOP, "shop", "1.2.3").await.unwrap();
+    let image = receiver.next().await;
+    assert_eq!(image.name(), "registry_package published");
+    let package = &image.json()["registry_package"];
+    assert_eq!((package["name"].as_str(), package["package_type"].as_str()), (Some("shop"), Some("CONTAINER")));
+    assert_eq!(package["package_version"]["container_metadata"]["tag"]["name"], "1.2.3");
+    assert_eq!(image.json()["repository"]["full_name"], SHOP);
+
+    control.transfer(SHOP, "mall").await.unwrap();
+    let moved = receiver.next().await;
+    assert_eq!(moved.name(), "repository transferred");
+    assert_eq!(moved.json()["repository"]["full_name"], "mall/shop");
+    assert_eq!(moved.json()["changes"]["owner"]["from"]["organization"]["login"], "acme");
+    assert_eq!(world.get("/repos/acme/shop").await.status, 301);
+    assert_eq!(world.get("/repos/mall/shop/pulls/1").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_failed_delivery_is_recorded_and_not_repeated_until_asked() {
     let receiver = Receiver::start(503).await;
     let world = world(&receiver).await;

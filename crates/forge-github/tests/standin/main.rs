@@ -5,16 +5,19 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
 use seatrial_github_standin::{
-    Action, Author, Control, DEFAULT_LOGIN, DEFAULT_TOKEN, Fault, NewPull, NewRepository, Options, PullView, Standin,
-    files,
+    Action, Author, CheckView, Control, DEFAULT_LOGIN, DEFAULT_TOKEN, Fault, NewCommit, NewPull, NewRepository,
+    Options, Permission, PullView, Standin, StatusView, TokenSpec, files,
 };
-use seatrial_preview::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus, Forge, NewDeployment};
+use seatrial_preview::ports::{
+    CheckOutcome, CommitState, CommitStatus, DeploymentState, DeploymentStatus, Forge, NewDeployment, Reaction,
+};
 use seatrial_preview::pull_request::PullRequestState;
 use seatrial_preview::{CommentId, ErrorKind, HeadSha, PullRequestRef, RepositoryName};
+
+mod trouble;
 
 const MARKER: &str = "<!-- seatrial -->";
 
@@ -84,6 +87,142 @@ async fn a_pull_request_is_read() {
 }
 
 #[tokio::test]
+async fn open_pull_requests_are_listed_page_by_page() {
+    let world = world().await;
+    for number in 0..104 {
+        let head = format!("b{number}");
+        let new = NewPull { title: head.clone(), head, files: files([("a", "b")]), ..NewPull::default() };
+        world.control.open_pull("acme/shop", &new).await.unwrap();
+    }
+    world.control.close("acme/shop", 3).await.unwrap();
+    let open = world.forge().list_open_pull_requests(&world.repository).await.unwrap();
+    let numbers: Vec<u64> = open.iter().map(|pull| pull.at.number).collect();
+    assert_eq!(numbers, (1..=105).filter(|number| *number != 3).collect::<Vec<_>>());
+    assert_eq!((&open[0].head.sha, open[0].state), (&world.sha(), PullRequestState::Open));
+    let nowhere = "acme/nothing".parse().unwrap();
+    let error = world.forge().list_open_pull_requests(&nowhere).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn changed_files_are_listed() {
+    let world = world().await;
+    let many: Vec<(String, String)> = (0..120).map(|n| (format!("src/{n:03}.txt"), n.to_string())).collect();
+    let new = NewCommit { files: files(many), delete: vec!["folder/a b.txt".into()], ..NewCommit::default() };
+    world.control.push("acme/shop", world.at.number, &new).await.unwrap();
+    let changed = world.forge().list_changed_files(&world.at).await.unwrap();
+    assert_eq!(changed.len(), 122);
+    for path in ["page.html", "folder/a b.txt", "src/000.txt", "src/119.txt"] {
+        assert!(changed.iter().any(|changed| changed == path), "{path} in {changed:?}");
+    }
+}
+
+#[tokio::test]
+async fn repositories_are_those_we_were_given() {
+    let (private, public) = key_pair();
+    let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
+    world.control.repository("zoo/cage", files([("a", "b")])).await.unwrap();
+    world.control.fork("acme/shop", "mona").await.unwrap();
+    let names = |found: Vec<RepositoryName>| found.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let all = ["acme/shop", "mona/shop", "zoo/cage"];
+    assert_eq!(names(world.forge().list_repositories().await.unwrap()), all);
+    let app = world.forge_as(Auth::App { id: 4242, private_key_pem: private.into() });
+    assert_eq!(names(app.list_repositories().await.unwrap()), all);
+
+    let spec = TokenSpec { token: "ghp_mona".into(), login: "mona".into(), permission: None };
+    world.control.add_token(&spec).await.unwrap();
+    world.control.set_permission("zoo/cage", "mona", Permission::Read).await.unwrap();
+    let mona = world.forge_as(Auth::Token("ghp_mona".into()));
+    assert_eq!(names(mona.list_repositories().await.unwrap()), ["mona/shop"], "reading is not enough");
+    world.control.set_permission("zoo/cage", "mona", Permission::Write).await.unwrap();
+    assert_eq!(names(mona.list_repositories().await.unwrap()), ["mona/shop", "zoo/cage"]);
+}
+
+#[tokio::test]
+async fn checks_and_statuses_of_a_name_are_found() {
+    let world = world().await;
+    let (forge, control, sha) = (world.forge(), &world.control, world.sha());
+    let find = async |name: &str| {
+        let found = forge.find_check(&world.repository, &sha, name).await.unwrap();
+        found.map(|check| (check.outcome, check.url))
+    };
+    assert_eq!(find("build").await, None);
+    let check = |status: &str, conclusion: Option<&str>| CheckView {
+        sha: sha.to_string(),
+        name: "build / image (amd64)".into(),
+        status: status.into(),
+        conclusion: conclusion.map(String::from),
+    };
+    control.set_check("acme/shop", &check("in_progress", None)).await.unwrap();
+    let (outcome, url) = find("build / image (amd64)").await.unwrap();
+    assert_eq!(outcome, CheckOutcome::Pending);
+    assert!(url.unwrap().starts_with("http://"));
+    control.set_check("acme/shop", &check("completed", Some("failure"))).await.unwrap();
+    assert_eq!(find("build / image (amd64)").await.unwrap().0, CheckOutcome::Failed);
+    assert_eq!(find("build").await, None, "another name");
+
+    for (state, outcome) in [("pending", CheckOutcome::Pending), ("success", CheckOutcome::Succeeded)] {
+        let status = StatusView {
+            sha: sha.to_string(),
+            state: state.into(),
+            context: "ci/image".into(),
+            description: None,
+            target_url: Some("https://ci.example/1".into()),
+            creator: String::new(),
+        };
+        control.set_status("acme/shop", &status).await.unwrap();
+        assert_eq!(find("ci/image").await.unwrap(), (outcome, Some("https://ci.example/1".to_owned())));
+    }
+    // A token that cannot read check runs still finds statuses, and says what it lacks otherwise.
+    let refused = Fault::new(Action::Status { code: 403, body: String::new(), headers: BTreeMap::default() });
+    control.fault(&refused.clone().containing("/check-runs").times(2)).await.unwrap();
+    assert_eq!(find("ci/image").await.unwrap().0, CheckOutcome::Succeeded);
+    let error = forge.find_check(&world.repository, &sha, "build").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Forbidden, "{error}");
+    assert!(error.message.contains("Checks: read"), "{error}");
+}
+
+#[tokio::test]
+async fn who_may_write_is_asked_of_github() {
+    let world = world().await;
+    let (forge, control) = (world.forge(), &world.control);
+    for (permission, may) in [
+        (Permission::Read, false),
+        (Permission::Triage, false),
+        (Permission::Write, true),
+        (Permission::Maintain, true),
+        (Permission::Admin, true),
+        (Permission::None, false),
+    ] {
+        control.set_permission("acme/shop", "mona", permission).await.unwrap();
+        assert_eq!(forge.can_write(&world.repository, "mona").await.unwrap(), may, "{permission:?}");
+    }
+    control.clear_requests().await.unwrap();
+    assert!(!forge.can_write(&world.repository, "nobody-at-all").await.unwrap());
+    for login in ["", "..", "a/b", "mona/permission?x=", "ü"] {
+        assert!(!forge.can_write(&world.repository, login).await.unwrap(), "{login}");
+    }
+    assert_eq!(control.requests().await.unwrap().len(), 2, "impossible logins are not asked for");
+    let error = forge.can_write(&"acme/nothing".parse().unwrap(), "mona").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn a_reaction_is_put_once() {
+    let world = world().await;
+    let forge = world.forge();
+    let said = world.control.comment("acme/shop", 1, &Author::user("mona"), "/preview deploy").await.unwrap();
+    for _ in 0..2 {
+        forge.react(&world.repository, CommentId(said.id), Reaction::ThumbsUp).await.unwrap();
+    }
+    forge.react(&world.repository, CommentId(said.id), Reaction::Confused).await.unwrap();
+    let comments = world.control.comments("acme/shop", 1).await.unwrap();
+    assert_eq!(comments[0].reactions, ["seatrial-bot: +1", "seatrial-bot: confused"]);
+    let error = forge.react(&world.repository, CommentId(999_999), Reaction::ThumbsUp).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
 async fn files_are_read_and_what_is_missing_is_told_apart() {
     let world = world().await;
     let forge = world.forge();
@@ -141,17 +280,6 @@ async fn our_comment_is_found_among_many_and_edited() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_does_not_double_the_comment() {
-    let world = world().await;
-    let forge = world.forge();
-    world.control.fault(&Fault::new(Action::DropAnswer).on("POST", "/repos/acme/shop/issues")).await.unwrap();
-    let error = forge.create_comment(&world.at, MARKER).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
-    assert!(!forge.find_comments(&world.at, MARKER).await.unwrap().is_empty());
-    assert_eq!(world.control.comments("acme/shop", world.at.number).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
 async fn deployments_and_statuses_are_set_once() {
     let world = world().await;
     let forge = world.forge();
@@ -191,43 +319,6 @@ async fn deployments_and_statuses_are_set_once() {
     let statuses = world.control.statuses("acme/shop").await.unwrap();
     assert_eq!((statuses[0].context.as_str(), statuses[0].state.as_str()), ("seatrial/preview", "pending"));
     assert_eq!(statuses[0].description.as_ref().unwrap().chars().count(), 140);
-}
-
-#[tokio::test]
-async fn limits_and_outages_are_transient_and_say_how_long() {
-    let world = world().await;
-    let forge = world.forge();
-    let fault = |action| world.control.fault(Box::leak(Box::new(Fault::new(action))));
-    fault(Action::RateLimitPrimary { reset_seconds: 30 }).await.unwrap();
-    let error = forge.load_pull_request(&world.at).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
-    let wait = error.retry_after.unwrap();
-    assert!((25..=35).contains(&wait.as_secs()), "{wait:?}");
-    fault(Action::RateLimitSecondary { retry_after: 5 }).await.unwrap();
-    let error = forge.load_pull_request(&world.at).await.unwrap_err();
-    assert_eq!((error.kind, error.retry_after), (ErrorKind::Transient, Some(Duration::from_secs(5))), "{error}");
-    for action in [
-        Action::Status { code: 502, body: "<html>".into(), headers: BTreeMap::default() },
-        Action::DropAnswer,
-        Action::DropBefore,
-    ] {
-        fault(action).await.unwrap();
-        world.control.clear_requests().await.unwrap();
-        let error = forge.load_pull_request(&world.at).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Transient, "{error}");
-        assert!(error.message.contains("read pull request acme/shop#1"), "{error}");
-        assert_eq!(world.control.requests().await.unwrap().len(), 1, "nothing is retried here");
-    }
-    forge.load_pull_request(&world.at).await.unwrap();
-    let limit = forge.rate_limit().unwrap();
-    assert!(limit.remaining > 0 && limit.remaining <= limit.limit);
-
-    let url = world.github.url().to_owned();
-    world.github.stop().await.unwrap();
-    let auth = Auth::Token(DEFAULT_TOKEN.into());
-    let forge = GithubForge::new(GithubConfig { api_url: url.parse().unwrap(), auth }).unwrap();
-    let error = forge.load_pull_request(&world.at).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
 }
 
 #[tokio::test]
@@ -282,31 +373,6 @@ fn key_pair() -> (String, String) {
     let private = run(&["genrsa", "-traditional", "2048"], "");
     let public = run(&["rsa", "-pubout"], &private);
     (private, public)
-}
-
-#[tokio::test]
-async fn an_app_uses_its_installation_and_renews_its_token() {
-    let (private, public) = key_pair();
-    let world = world_with(Options { app_public_key: Some(public), ..Options::default() }).await;
-    let forge = world.forge_as(Auth::App { id: 4242, private_key_pem: private.into() });
-    let id = forge.create_comment(&world.at, MARKER).await.unwrap();
-    assert_eq!(forge.find_comments(&world.at, MARKER).await.unwrap(), [id]);
-    let minted = |counts: BTreeMap<String, u64>| -> u64 {
-        counts.iter().filter(|(name, _)| name.contains("access_tokens")).map(|(_, count)| count).sum()
-    };
-    assert_eq!(minted(world.control.request_counts().await.unwrap()), 1, "the token is kept");
-
-    // A token that GitHub takes back early.
-    let revoked =
-        Action::Status { code: 401, body: r#"{"message":"Bad credentials"}"#.into(), headers: BTreeMap::default() };
-    world.control.fault(&Fault::new(revoked).on("GET", "/repos/acme/shop/pulls")).await.unwrap();
-    forge.load_pull_request(&world.at).await.unwrap();
-    assert_eq!(minted(world.control.request_counts().await.unwrap()), 2, "a 401 leads to a new token");
-
-    let elsewhere = PullRequestRef { repository: "nobody/nothing".parse().unwrap(), number: 1 };
-    let error = forge.load_pull_request(&elsewhere).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
-    assert!(error.message.contains("not installed"), "{error}");
 }
 
 #[tokio::test]
