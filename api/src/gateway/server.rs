@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::sign_in::SignIn;
 use crate::serve::Serving;
 
 /// A connection that has sent no whole request head for so long is closed: one that was just
@@ -33,17 +34,19 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// After an error of accepting, such as too many open files.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Serves previews by their hosts. Nothing of [`crate::serve`] answers here.
+/// Serves previews by their hosts; with `sign_in`, to those only who are signed in to Seatrial's
+/// pages. Nothing of [`crate::serve`] answers here.
 ///
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve_gateway(
     listen: SocketAddr,
     operations: Arc<Operations>,
+    sign_in: Option<SignIn>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<Serving> {
     let stopping = CancellationToken::new();
-    let endpoint = super::endpoint(operations, stopping.clone());
+    let endpoint = super::endpoint(operations, sign_in, stopping.clone());
     serve_on(listen, endpoint, HEAD_PATIENCE, stopping, shutdown).await
 }
 

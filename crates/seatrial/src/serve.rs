@@ -71,7 +71,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let stop = || shutdown.clone().cancelled_owned();
     let front = seatrial_api::serve(settings.listen, operations.clone(), config, stop()).await?;
-    let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
+    let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, None, stop()).await?;
     let mut config = WorkerConfig::new(settings.worker_name());
     config.retention = Some(KEPT);
     config.schedules = seatrial_workflows::schedules().map_err(|failure| anyhow!(failure.message))?;
