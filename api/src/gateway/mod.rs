@@ -95,11 +95,13 @@ impl Gateway {
     }
 }
 
-/// While a commit is deployed its predecessor may go away at any moment: that is no error.
+/// While a commit is deployed its predecessor may go away at any moment, and so may what is being
+/// put to sleep: that is no error.
 fn unreachable(route: &GatewayRoute, trouble: &Trouble) -> Response {
     let view = &route.environment;
     tracing::info!(namespace = %view.environment.namespace, ?trouble, "a preview could not be reached");
     match (view.state, trouble) {
+        _ if page::is_in_bed(view) => page::of_state(view),
         (EnvironmentState::Running, Trouble::Broken(reason)) => page::bad_gateway(view, reason),
         (EnvironmentState::Running, Trouble::Late(reason)) => page::late(view, reason),
         _ => page::of_state(view),

@@ -101,15 +101,14 @@ pub(super) fn of_state(view: &EnvironmentView) -> Response {
     let environment = &view.environment;
     let commit = environment.head_sha.short();
     let (title, text, refresh) = match view.state {
+        EnvironmentState::Deploying | EnvironmentState::Running if is_in_bed(view) => waking(),
         EnvironmentState::Queued => ("Queued", format!("Commit {commit} waits for its turn."), Some(2)),
         EnvironmentState::Deploying | EnvironmentState::Running => {
             let step = view.newest_run.as_ref().and_then(|run| run.current_step.as_deref());
             let step = step.map(|step| format!(" Step: {step}.")).unwrap_or_default();
             ("Deploying", format!("Commit {commit} is being deployed.{step}"), Some(2))
         }
-        EnvironmentState::Sleeping => {
-            ("Waking up", "The preview slept because nobody used it. It is being woken.".to_owned(), Some(2))
-        }
+        EnvironmentState::Sleeping => waking(),
         EnvironmentState::Failed => ("The deployment failed", String::new(), Some(15)),
         EnvironmentState::Refused => (
             "No preview",
@@ -140,6 +139,16 @@ pub(super) fn of_state(view: &EnvironmentView) -> Response {
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     page(status, title, body, refresh)
+}
+
+fn waking() -> (&'static str, String, Option<u64>) {
+    ("Waking up", "The preview slept because nobody used it. It is being woken.".to_owned(), Some(2))
+}
+
+/// It is being put to sleep, or woken.
+pub(super) fn is_in_bed(view: &EnvironmentView) -> bool {
+    let run = view.newest_run.as_ref().filter(|run| run.finished_at.is_none());
+    run.is_some_and(|run| matches!(run.workflow.as_str(), "preview_sleep" | "preview_wake"))
 }
 
 fn about(view: &EnvironmentView) -> Markup {

@@ -209,6 +209,11 @@ async fn a_visit_wakes_what_sleeps() {
         runs["items"].as_array().unwrap().iter().map(|run| run["workflow"].as_str().unwrap()).collect();
     assert_eq!(workflows, ["preview_wake", "preview_up"]);
     assert_eq!(*world.cluster.connected.lock().unwrap(), Vec::<String>::new());
+    // It says so until the application answers.
+    world.claim().await;
+    let response = world.open("pr-7-shop.localhost", "/").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.text().await.unwrap().contains("Waking up"));
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ impl World {
         let now = SystemClock.now();
         let request = ClaimRequest {
             worker: WorkerId::new("worker-1"),
-            workflows: vec!["preview_up".to_owned(), "preview_down".to_owned()],
+            workflows: ["preview_up", "preview_down", "preview_wake"].map(str::to_owned).into(),
             limit: 1,
             limits: Limits::default(),
             now,

@@ -734,11 +734,17 @@ async fn a_release_runs_and_is_reached() {
     assert!(error.is_not_found(), "{error:?}");
     assert!(world.cluster.connect(&namespace, &missing).await.err().unwrap().is_not_found());
 
-    let mut stream = world.cluster.connect(&namespace, &target).await.unwrap();
-    stream.write_all(b"GET /version HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""sha":"base""#), "{answer}");
+    // A page has many parts, and browsers ask for them at once: all streams are open together.
+    let streams = futures::future::try_join_all((0..30).map(|_| world.cluster.connect(&namespace, &target)));
+    let answers = streams.await.unwrap().into_iter().map(|mut stream| async move {
+        stream.write_all(b"GET /version HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    });
+    for answer in futures::future::join_all(answers).await {
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""sha":"base""#), "{answer}");
+    }
 
     let lines = world.cluster.logs(&namespace, LogQuery { tail: Some(100), ..LogQuery::default() }).await.unwrap();
     let lines: Vec<String> = lines.map(|line| String::from_utf8(line.unwrap().to_vec()).unwrap()).collect().await;
