@@ -6,7 +6,7 @@ use seatrial_operations::Operations;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Api, ApiConfig};
-use crate::{assets, docs, guard, health, mcp, observe, pages, problems, rest, webhook};
+use crate::{assets, docs, gateway, guard, health, mcp, observe, pages, problems, rest, webhook};
 
 /// Everything but the gateway, as one endpoint.
 pub fn app(operations: Arc<Operations>, config: ApiConfig) -> impl Endpoint<Output = Response> + 'static {
@@ -29,6 +29,7 @@ pub(crate) fn app_until(
         .nest("/api/docs", docs::routes())
         .nest("/api/v1", rest::service())
         .at("/api/mcp", mcp::endpoint(&api))
+        .at("/gateway-sign-in", get(gateway::hand_over))
         .nest("/assets", assets::routes())
         .nest("/", pages::routes())
         .data(api)

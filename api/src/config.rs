@@ -4,6 +4,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::gateway::SignIn;
+
 /// How the front is reached.
 #[derive(Clone, Default)]
 pub struct ApiConfig {
@@ -13,6 +15,8 @@ pub struct ApiConfig {
     pub allowed_hosts: Vec<String>,
     /// What `/metrics` shows; without it the path answers 404.
     pub metrics: Option<PrometheusHandle>,
+    /// Hands people over to the gateway's previews, where those ask for sign-in.
+    pub gateway_sign_in: Option<SignIn>,
 }
 
 /// What every handler has.

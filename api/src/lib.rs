@@ -24,6 +24,7 @@ mod wire;
 
 pub use app::app;
 pub use config::ApiConfig;
+pub use gateway::{SignIn, serve_gateway};
 pub use mcp::tools_json as mcp_tools_json;
 pub use rest::description as openapi_json;
-pub use serve::{Serving, serve, serve_gateway};
+pub use serve::{Serving, serve};

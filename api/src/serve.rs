@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::app_until;
 use crate::config::ApiConfig;
-use crate::gateway;
 
 /// Requests that are being answered get this long when the server stops.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -39,19 +38,6 @@ pub async fn serve(
 ) -> io::Result<Serving> {
     let stopping = CancellationToken::new();
     run("api", listen, app_until(operations, config, stopping.clone()), stopping, shutdown).await
-}
-
-/// Serves previews by their hosts. Nothing of [`serve`] answers here.
-///
-/// # Errors
-/// When the address cannot be listened on.
-pub async fn serve_gateway(
-    listen: SocketAddr,
-    operations: Arc<Operations>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<Serving> {
-    let stopping = CancellationToken::new();
-    run("gateway", listen, gateway::endpoint(operations, stopping.clone()), stopping, shutdown).await
 }
 
 async fn run<E>(

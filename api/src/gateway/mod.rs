@@ -6,6 +6,8 @@ mod forward;
 mod headers;
 mod host;
 mod page;
+mod server;
+mod sign_in;
 mod stream;
 mod tunnel;
 mod visits;
@@ -23,11 +25,17 @@ use tokio_util::sync::CancellationToken;
 use forward::{ANSWER_PATIENCE, Trouble, forward};
 use visits::{Visit, Visits};
 
-pub(crate) fn endpoint(
+pub use server::serve_gateway;
+pub use sign_in::SignIn;
+pub(crate) use sign_in::hand_over;
+
+fn endpoint(
     operations: Arc<Operations>,
+    sign_in: Option<SignIn>,
     stopping: CancellationToken,
 ) -> impl Endpoint<Output = Response> + 'static {
-    let gateway = Arc::new(Gateway { visits: Arc::new(Visits::new(operations.clone())), operations, stopping });
+    let visits = Arc::new(Visits::new(operations.clone()));
+    let gateway = Arc::new(Gateway { operations, visits, sign_in, stopping });
     make(move |request| {
         let gateway = gateway.clone();
         async move { gateway.answer(request).await }
@@ -38,12 +46,14 @@ pub(crate) fn endpoint(
 struct Gateway {
     operations: Arc<Operations>,
     visits: Arc<Visits>,
+    /// Without it, whoever can reach the gateway may open previews.
+    sign_in: Option<SignIn>,
     /// Cancelled when the server stops: tunnels would go on for ever.
     stopping: CancellationToken,
 }
 
 impl Gateway {
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, mut request: Request) -> Response {
         // A tunnel to somewhere else: we are nobody's way out.
         if request.method() == Method::CONNECT {
             return page::no_tunnels();
@@ -58,6 +68,12 @@ impl Gateway {
             }
         };
         let environment = &route.environment.environment;
+        if let Some(sign_in) = &self.sign_in
+            && let Some(answer) = sign_in.admit(&request, &named.host, &environment.url, self.operations.now())
+        {
+            return answer;
+        }
+        sign_in::cut_pass(request.headers_mut());
         if route.environment.state == EnvironmentState::Sleeping {
             self.visits.wake(environment).await;
         }
@@ -70,7 +86,10 @@ impl Gateway {
         let (authority, url) = (&named.authority, &environment.url);
         let answer = forward(stream, request, authority, url, visit.noted(), &self.stopping, ANSWER_PATIENCE).await;
         match answer {
-            Ok(response) => response,
+            Ok(mut response) => {
+                sign_in::cut_set_pass(response.headers_mut());
+                response
+            }
             Err(trouble) => unreachable(&route, &trouble),
         }
     }

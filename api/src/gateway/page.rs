@@ -33,6 +33,37 @@ pub(super) fn no_tunnels() -> Response {
     page(StatusCode::METHOD_NOT_ALLOWED, "No tunnels here", body, None)
 }
 
+pub(super) fn sign_in() -> Response {
+    let body = html! {
+        h1 { "Sign in first" }
+        p { "This preview is for those who are signed in. Open it in a window of its own, then come back." }
+    };
+    page(StatusCode::UNAUTHORIZED, "Sign in first", body, None)
+}
+
+pub(super) fn used_up() -> Response {
+    let body = html! {
+        h1 { "This link is used up" }
+        p { a href="/" { "Open the preview" } }
+    };
+    page(StatusCode::FORBIDDEN, "This link is used up", body, None)
+}
+
+/// Leads on by a page, not by a redirect: browsers hold the redirects that follow a form, such as
+/// the sign-in's, to the form's own site.
+pub(super) fn on_to(url: &str) -> Response {
+    let body = html! {
+        h1 class="busy" { "On to the preview" }
+        p { a href=(url) { "Go on" } }
+    };
+    with_head(
+        StatusCode::OK,
+        "On to the preview",
+        body,
+        html! { meta http-equiv="refresh" content=(format!("0; url={url}")); },
+    )
+}
+
 pub(super) fn unavailable() -> Response {
     let body = html! {
         h1 { "One moment" }
@@ -126,6 +157,15 @@ fn about(view: &EnvironmentView) -> Markup {
 }
 
 fn page(status: StatusCode, title: &str, body: Markup, refresh: Option<u64>) -> Response {
+    let head = html! { @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); } };
+    let mut response = with_head(status, title, body, head);
+    if let Some(seconds) = refresh.filter(|_| status.is_server_error()) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn with_head(status: StatusCode, title: &str, body: Markup, head: Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -133,14 +173,14 @@ fn page(status: StatusCode, title: &str, body: Markup, refresh: Option<u64>) -> 
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="robots" content="noindex";
-                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
+                (head)
                 title { (title) " · Seatrial" }
                 style { (maud::PreEscaped(STYLE)) }
             }
             body { main { (body) } }
         }
     };
-    let mut response = Response::builder()
+    Response::builder()
         .status(status)
         .content_type("text/html; charset=utf-8")
         .header(header::CACHE_CONTROL, "no-store")
@@ -150,9 +190,5 @@ fn page(status: StatusCode, title: &str, body: Markup, refresh: Option<u64>) -> 
         )
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
         .header(header::REFERRER_POLICY, "no-referrer")
-        .body(page.into_string());
-    if let Some(seconds) = refresh.filter(|_| status.is_server_error()) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+        .body(page.into_string())
 }

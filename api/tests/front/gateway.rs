@@ -133,7 +133,6 @@ async fn raw(world: &World, request: &str) -> (u16, Vec<String>) {
     world.cluster.connected.lock().unwrap().clear();
     let mut client = TcpStream::connect(world.gateway.address).await.unwrap();
     client.write_all(request.as_bytes()).await.unwrap();
-    client.shutdown().await.unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -188,7 +187,7 @@ async fn a_preview_is_reached_by_its_own_name_only() {
     ] {
         assert_eq!(raw(&world, &format!("GET / HTTP/1.1\r\nhost: {other}\r\n{close}")).await, nowhere(404), "{other}");
     }
-    let tunnel = "CONNECT pr-7-shop.localhost:80 HTTP/1.1\r\nhost: pr-7-shop.localhost:80\r\n\r\n";
+    let tunnel = "CONNECT pr-7-shop.localhost:80 HTTP/1.1\r\nhost: pr-7-shop.localhost:80\r\nconnection: close\r\n\r\n";
     assert_eq!(raw(&world, tunnel).await, nowhere(405));
 }
 

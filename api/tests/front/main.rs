@@ -6,6 +6,7 @@
 mod access;
 mod application;
 mod gateway;
+mod gateway_sign_in;
 mod generated;
 mod mcp;
 mod pages;

@@ -1,6 +1,6 @@
 //! The gateway carries bytes as they come, both ways, and ends with the client.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -103,6 +103,55 @@ async fn large_bodies_go_through_whole() {
         length += piece.unwrap().len();
     }
     assert_eq!(length, MIB << 20);
+}
+
+#[tokio::test]
+async fn events_come_at_once_and_end_with_the_client() {
+    let (events, body) = pieces();
+    let body = Arc::new(Mutex::new(Some(body)));
+    let world = running(
+        serving(move |_| {
+            let body = body.lock().unwrap().take().unwrap();
+            async move { Response::builder().header("content-type", "text/event-stream").body(body).unwrap() }
+        })
+        .await,
+    )
+    .await;
+    let request = Request::get("/events").header("host", HOST).body(text("")).unwrap();
+    let mut connection = http1(&world).await;
+    let mut answer = timeout(LIMIT, connection.send_request(request)).await.unwrap().unwrap();
+    for event in ["data: 1\n\n", "data: 2\n\n"] {
+        events.send(piece(event)).await.unwrap();
+        assert_eq!(timeout(LIMIT, next(answer.body_mut())).await.unwrap(), event);
+    }
+    // The stream is silent now, and the application is told all the same.
+    drop((answer, connection));
+    timeout(LIMIT, events.closed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_request() {
+    let (tell, asked) = oneshot::channel();
+    let (ended, end) = oneshot::channel::<()>();
+    let told = Arc::new(Mutex::new(Some((tell, ended))));
+    let world = running(
+        serving(move |_| {
+            let (tell, ended) = told.lock().unwrap().take().unwrap();
+            async move {
+                tell.send(()).unwrap();
+                std::future::pending::<()>().await;
+                drop(ended);
+                Response::new(text(""))
+            }
+        })
+        .await,
+    )
+    .await;
+    let mut client = TcpStream::connect(world.gateway.address).await.unwrap();
+    client.write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+    timeout(LIMIT, asked).await.unwrap().unwrap();
+    drop(client);
+    assert!(timeout(LIMIT, end).await.unwrap().is_err(), "dropped with the request's future");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
-use seatrial_api::{ApiConfig, Serving, serve, serve_gateway};
+use seatrial_api::{ApiConfig, Serving, SignIn, serve, serve_gateway};
 use seatrial_engine::{
     AttemptOutcome, Claim, ClaimRequest, Clock, Context, Entry, Failure, FinishedAttempt, Limits, Registry, RunId,
     StepKey, SystemClock, Transition, WorkerId, Workflow, WorkflowVersions,
@@ -59,6 +59,15 @@ impl World {
     }
 
     pub async fn with_token(token: Option<&str>) -> Self {
+        Self::with(token, false).await
+    }
+
+    /// One whose gateway asks for sign-in.
+    pub async fn with_sign_in() -> Self {
+        Self::with(Some(TOKEN), true).await
+    }
+
+    async fn with(token: Option<&str>, sign_in: bool) -> Self {
         // Somebody else may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -88,8 +97,11 @@ impl World {
         }));
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let forever = std::future::pending::<()>;
-        let front = serve(anywhere, operations.clone(), ApiConfig::default(), forever()).await.unwrap();
-        let gateway = serve_gateway(anywhere, operations, forever()).await.unwrap();
+        let sign_in = |pages: &str| sign_in.then(|| SignIn::new(b"a secret", pages.parse().unwrap()));
+        let config = ApiConfig { gateway_sign_in: sign_in("http://unused.example"), ..ApiConfig::default() };
+        let front = serve(anywhere, operations.clone(), config, forever()).await.unwrap();
+        let pages = format!("http://{}", front.address);
+        let gateway = serve_gateway(anywhere, operations, sign_in(&pages), forever()).await.unwrap();
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(Duration::from_secs(30))

@@ -64,14 +64,16 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
 
     let shutdown = CancellationToken::new();
+    let sign_in = wiring::gateway_sign_in(&settings)?;
     let config = ApiConfig {
         public_url: settings.public_url.clone(),
         allowed_hosts: settings::list(&settings.allowed_hosts),
         metrics: Some(metrics),
+        gateway_sign_in: sign_in.clone(),
     };
     let stop = || shutdown.clone().cancelled_owned();
     let front = seatrial_api::serve(settings.listen, operations.clone(), config, stop()).await?;
-    let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, stop()).await?;
+    let gateway = seatrial_api::serve_gateway(settings.gateway_listen, operations, sign_in, stop()).await?;
     let mut config = WorkerConfig::new(settings.worker_name());
     config.retention = Some(KEPT);
     config.schedules = seatrial_workflows::schedules().map_err(|failure| anyhow!(failure.message))?;

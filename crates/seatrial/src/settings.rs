@@ -31,6 +31,9 @@ pub struct Settings {
     /// The gateway to previews.
     #[serde(default = "defaults::gateway_listen")]
     pub gateway_listen: SocketAddr,
+    /// Shows previews to those only who are signed in at `public_url`.
+    #[serde(default, deserialize_with = "switch")]
+    pub gateway_sign_in: bool,
     /// The URL of a preview, with `{number}`, `{repo}`, `{owner}` or `{slug}`.
     #[serde(default = "defaults::preview_url")]
     pub preview_url: String,

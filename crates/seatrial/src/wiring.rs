@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use seatrial_api::SignIn;
 use seatrial_cluster_kube::{ClusterConfig, KubeCluster};
 use seatrial_engine::SystemClock;
 use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
@@ -11,6 +12,7 @@ use seatrial_preview::naming::UrlTemplate;
 use seatrial_registry_oci::{Credentials, Reach, Registries};
 use seatrial_release_helm::{HelmConfig, HelmReleases};
 use seatrial_store::{Store, StoreOptions};
+use secrecy::ExposeSecret;
 
 use crate::settings::{self, Settings};
 
@@ -89,6 +91,19 @@ pub fn images(settings: &Settings) -> anyhow::Result<Registries> {
         ),
         None => registries,
     })
+}
+
+/// Where previews are for those only who are signed in.
+pub fn gateway_sign_in(settings: &Settings) -> anyhow::Result<Option<SignIn>> {
+    if !settings.gateway_sign_in {
+        return Ok(None);
+    }
+    let (Some(secret), Some(pages)) = (&settings.bootstrap_token, &settings.public_url) else {
+        bail!(
+            "SEATRIAL_GATEWAY_SIGN_IN sends visitors to Seatrial's pages to sign in: set SEATRIAL_PUBLIC_URL and SEATRIAL_BOOTSTRAP_TOKEN too"
+        )
+    };
+    Ok(Some(SignIn::new(secret.expose_secret().as_bytes(), pages.clone())))
 }
 
 pub async fn cluster(settings: &Settings) -> anyhow::Result<KubeCluster> {
