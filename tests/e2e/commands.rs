@@ -71,7 +71,7 @@ async fn a_fork_is_deployed_at_the_commit_that_was_approved_and_at_no_other() ->
         // Not by its author, and not another commit.
         write(world, n, "stranger", &format!("/preview approve {sha}"), "confused").await?;
         write(world, n, ADA, &format!("/preview approve {}", "0".repeat(40)), "confused").await?;
-        write(world, n, ADA, &format!("/preview approve {}", &sha[..10]), "+1").await?;
+        write(world, n, ADA, &format!("/preview approve {sha}"), "+1").await?;
         world.wait_ready(n, &sha).await?;
         world.check_live(n, &sha).await?;
 

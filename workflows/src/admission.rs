@@ -43,12 +43,16 @@ pub(crate) async fn admit(world: &World, input: &Input) -> Result<Admitted, Fail
     let settings =
         forge.find_file(&input.at.repository, &pull_request.base.branch, settings::FILE_NAME).await.map_err(failure)?;
     let environment = environments.ensure(&pull_request).await.map_err(failure)?;
-    environments.remember(environment.id, Fact::Requested(pull_request.head.sha.clone())).await.map_err(failure)?;
     let admission = decide(forge.as_ref(), &pull_request, &environment, settings.as_deref()).await?;
+    // What was removed when it was closed keeps its receipt.
+    if admission != Admission::Refuse(Refusal::Closed) {
+        let requested = Fact::Requested(pull_request.head.sha.clone());
+        environments.remember(environment.id, requested).await.map_err(failure)?;
+    }
     Ok(Admitted { pull_request, environment, settings, admission })
 }
 
-async fn decide(
+pub(crate) async fn decide(
     forge: &dyn Forge,
     pull_request: &PullRequest,
     environment: &Environment,

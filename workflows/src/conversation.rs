@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seatrial_engine::{Context, StepTime};
 use seatrial_preview::comment::{self, CommentState, CommentView, Notice, StepLine, StepLineState};
-use seatrial_preview::environment::Environment;
+use seatrial_preview::environment::{Environment, Said};
 use seatrial_preview::ports::{CommitState, CommitStatus, DeploymentState, DeploymentStatus, Fact, NewDeployment};
 use seatrial_preview::{CommentId, DeploymentId, Error, HeadSha, RepositoryName, Result};
 use tokio::task::JoinHandle;
@@ -54,7 +54,10 @@ impl Conversation {
     /// Says `state` in the one comment: the one remembered, else the one that bears our marker
     /// (its creation's answer may have been lost), else a new one.
     pub(crate) async fn comment(&self, cx: &Context, state: &CommentState) -> Result<CommentId> {
-        self.write(self.text(cx, state, Vec::new())).await
+        let comment = self.write(self.text(cx, state, Vec::new())).await?;
+        let said = Said { sha: self.sha.clone(), state: state.clone() };
+        self.world.environments.remember(self.environment.id, Fact::Said(Box::new(said))).await?;
+        Ok(comment)
     }
 
     async fn write(&self, body: String) -> Result<CommentId> {
@@ -85,8 +88,6 @@ impl Conversation {
         let World { forge, .. } = &self.world;
         let at = &self.environment.at;
         let comment = self.comment(cx, state).await?;
-        let said = Fact::Said(Box::new(state.clone()));
-        self.world.environments.remember(self.environment.id, said).await?;
         for twin in forge.find_comments(at, &comment::marker(at)).await? {
             if twin != comment {
                 forge.delete_comment(&at.repository, twin).await?;
@@ -97,8 +98,11 @@ impl Conversation {
 
     /// Adds a notice to what the comment says. The next word takes it away again.
     pub(crate) async fn notice(&self, cx: &Context, notice: Notice) -> Result<()> {
-        let said = self.environment.said.clone().unwrap_or(CommentState::Nothing);
-        self.write(self.text(cx, &said, vec![notice])).await.map(|_| ())
+        let (about, state) = match &self.environment.said {
+            Some(said) => (Self { sha: said.sha.clone(), ..self.clone() }, said.state.clone()),
+            None => (self.clone(), CommentState::Nothing),
+        };
+        self.write(about.text(cx, &state, vec![notice])).await.map(|_| ())
     }
 
     /// The commit status that goes with `state`.

@@ -113,14 +113,22 @@ pub fn deploy(at: &PullRequestRef, seen: Option<PullRequest>, trigger: &str) -> 
     Ok(NewRun::of::<PreviewUp>(&input)?.key(at.to_string(), on_conflict))
 }
 
+/// A deployment once the run that asks for it has ended.
+///
+/// # Errors
+/// Never in practice: when the input is not JSON.
+pub fn deploy_after(at: &PullRequestRef, trigger: &str) -> Result<NewRun, Failure> {
+    let input = preview_up::Input { at: at.clone(), seen: None, trigger: trigger.to_owned() };
+    Ok(NewRun::of::<PreviewUp>(&input)?.key(at.to_string(), OnConflict::Queue))
+}
+
 /// A deployment that nobody asked for just now: refused while anything runs for the pull request.
 ///
 /// # Errors
 /// Never in practice: when the input is not JSON.
-pub fn deploy_idle(seen: PullRequest, trigger: &str) -> Result<NewRun, Failure> {
-    let key = seen.at.to_string();
-    let input = preview_up::Input { at: seen.at.clone(), seen: Some(seen), trigger: trigger.to_owned() };
-    Ok(NewRun::of::<PreviewUp>(&input)?.key(key, OnConflict::Reject))
+pub fn deploy_idle(at: &PullRequestRef, trigger: &str) -> Result<NewRun, Failure> {
+    let input = preview_up::Input { at: at.clone(), seen: None, trigger: trigger.to_owned() };
+    Ok(NewRun::of::<PreviewUp>(&input)?.key(at.to_string(), OnConflict::Reject))
 }
 
 /// The teardown of a preview that nobody asked for just now: refused while anything runs for the

@@ -5,6 +5,7 @@ use std::time::Duration;
 use seatrial_engine::{Backoff, Context, Failure, Workflow};
 use seatrial_preview::comment::CommentState;
 use seatrial_preview::environment::{Direction, Environment, Receipt};
+use seatrial_preview::failure::{Diagnosis, Reason};
 use seatrial_preview::life::Due;
 use seatrial_preview::ports::{Fact, Ownership};
 use seatrial_preview::{Error, PullRequestRef};
@@ -14,7 +15,7 @@ use tracing::warn;
 use crate::World;
 use crate::conversation::{Conversation, step_lines};
 use crate::failures::{diagnosis, failure};
-use crate::preview_up::{RELEASE, UNTIL_GITHUB_IS_BACK, unless_github_refuses};
+use crate::preview_up::{PreviewUp, RELEASE, UNTIL_GITHUB_IS_BACK, unless_github_refuses};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Input {
@@ -25,6 +26,8 @@ pub struct Input {
 
 /// Started by the sweep: looked at again before anything is done.
 pub const EXPIRED: &str = "expired";
+/// GitHub's word for it, also when it was merged.
+const CLOSED: &str = "closed";
 /// Its pull request was found closed.
 pub const ORPHANED: &str = "orphaned";
 
@@ -41,9 +44,21 @@ pub enum Outcome {
     },
 }
 
+/// Whether there is something to remove.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Found {
+    Environment(Box<Environment>),
+    /// The pull request is open.
+    Open {
+        is_open: bool,
+    },
+    Nothing,
+}
+
 /// What was there before the teardown began.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Found {
+struct Contents {
     owner: Ownership,
     contents: Vec<String>,
     release_uninstalled: bool,
@@ -74,14 +89,25 @@ impl Workflow for PreviewDown {
 
     async fn run(&self, cx: Context, input: Input) -> Result<Outcome, Failure> {
         let found = cx.step("announce", || self.announce(&cx, &input)).retry(PATIENT).timeout(MINUTE).await?;
-        let Some(environment) = found else { return Ok(Outcome::Nothing) };
+        let environment = match found {
+            Found::Environment(environment) => *environment,
+            Found::Nothing => return Ok(Outcome::Nothing),
+            // Events came in another order than things happened; what this one superseded goes on.
+            Found::Open { .. } => {
+                cx.start_child::<PreviewUp>("deploy", crate::deploy_after(&input.at, "open after all")?).await?;
+                return Ok(Outcome::Nothing);
+            }
+        };
         let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
         match self.remove(&cx, &environment, &input.trigger).await {
             Ok(receipt) => {
-                cx.step("report", || self.report(&cx, &conversation, &environment, &receipt))
-                    .retry(UNTIL_GITHUB_IS_BACK)
-                    .timeout(2 * MINUTE)
-                    .await?;
+                let report = || async {
+                    match &receipt {
+                        Some(receipt) => self.report(&cx, &conversation, &environment, receipt).await,
+                        None => self.report_not_ours(&cx, &conversation, &environment).await,
+                    }
+                };
+                cx.step("report", report).retry(UNTIL_GITHUB_IS_BACK).timeout(2 * MINUTE).await?;
                 Ok(receipt.map_or(Outcome::NotOurs, |receipt| Outcome::Deleted { receipt }))
             }
             // Reopened: the new run takes over where this one stopped.
@@ -99,12 +125,15 @@ impl Workflow for PreviewDown {
 }
 
 impl PreviewDown {
-    async fn announce(&self, cx: &Context, input: &Input) -> Result<Option<Environment>, Failure> {
+    async fn announce(&self, cx: &Context, input: &Input) -> Result<Found, Failure> {
         let found = self.world.environments.find(&input.at).await.map_err(failure)?;
-        let Some(environment) = found else { return Ok(None) };
+        let Some(environment) = found else { return Ok(Found::Nothing) };
         if input.trigger == EXPIRED && environment.life.due(cx.now()) != Some(Due::Delete) {
             // It was used meanwhile.
-            return Ok(None);
+            return Ok(Found::Nothing);
+        }
+        if matches!(input.trigger.as_str(), CLOSED | ORPHANED) && self.is_open(&input.at).await {
+            return Ok(Found::Open { is_open: true });
         }
         // Where nothing was deployed the comment says why, and goes on saying so.
         if environment.refusal.is_none() {
@@ -117,7 +146,13 @@ impl PreviewDown {
                 warn!(error = %e, "the teardown could not be announced; it goes on");
             }
         }
-        Ok(Some(environment))
+        Ok(Found::Environment(Box::new(environment)))
+    }
+
+    /// Whether GitHub says so; while it cannot be asked, what the event said counts.
+    async fn is_open(&self, at: &PullRequestRef) -> bool {
+        let asked = tokio::time::timeout(Duration::from_secs(10), self.world.forge.load_pull_request(at)).await;
+        matches!(asked, Ok(Ok(pull_request)) if pull_request.is_open())
     }
 
     /// From whatever is there to a namespace that is verified gone. Without a receipt when the
@@ -146,12 +181,12 @@ impl PreviewDown {
 
     /// Uninstalls the release, so that its hooks run and what it made outside its namespace goes
     /// too. What Helm cannot do must not keep the namespace alive.
-    async fn uninstall(&self, environment: &Environment) -> Result<Found, Failure> {
+    async fn uninstall(&self, environment: &Environment) -> Result<Contents, Failure> {
         let World { cluster, releases, .. } = &self.world;
         let namespace = &environment.namespace;
         let owner = cluster.find_owner(namespace, &environment.owner()).await.map_err(failure)?;
         if owner != Ownership::Ours {
-            return Ok(Found { owner, contents: Vec::new(), release_uninstalled: false });
+            return Ok(Contents { owner, contents: Vec::new(), release_uninstalled: false });
         }
         let uninstalled = async {
             let contents = cluster.list_contents(namespace).await?;
@@ -166,7 +201,7 @@ impl PreviewDown {
                 (Vec::new(), false)
             }
         };
-        Ok(Found { owner, contents, release_uninstalled })
+        Ok(Contents { owner, contents, release_uninstalled })
     }
 
     async fn delete_namespace(&self, environment: &Environment) -> Result<(), Failure> {
@@ -180,7 +215,7 @@ impl PreviewDown {
         &self,
         cx: &Context,
         environment: &Environment,
-        found: &Found,
+        found: &Contents,
         trigger: &str,
     ) -> Result<Receipt, Failure> {
         self.world.cluster.await_namespace_gone(&environment.namespace, TERMINATION).await.map_err(failure)?;
@@ -200,15 +235,41 @@ impl PreviewDown {
         cx: &Context,
         conversation: &Conversation,
         environment: &Environment,
-        receipt: &Option<Receipt>,
+        receipt: &Receipt,
     ) -> Result<(), Failure> {
-        self.record(environment, receipt).await?;
+        self.record(environment, &Some(receipt.clone())).await?;
         // Where nothing was deployed the comment says why, and goes on saying so.
-        let (Some(receipt), None) = (receipt, &environment.refusal) else { return Ok(()) };
+        if environment.refusal.is_some() {
+            return Ok(());
+        }
         let state = CommentState::Deleted { receipt: receipt.clone() };
         unless_github_refuses(conversation.end_deployments("The preview was deleted").await)?;
         // Its link led to the preview.
         unless_github_refuses(conversation.commit_status(&state).await)?;
+        unless_github_refuses(conversation.last_comment(cx, &state).await)
+    }
+
+    /// Nothing is known to be there, and nobody is left waiting for a receipt.
+    async fn report_not_ours(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
+        let namespace = &environment.namespace;
+        let diagnosis = Diagnosis {
+            reason: Reason::NamespaceConflict,
+            culprit: format!("namespace {namespace}"),
+            summary: format!("The namespace {namespace} is somebody else's, so nothing was removed."),
+            advice: "Ask whoever runs the cluster whose it is.".to_owned(),
+            evidence: Vec::new(),
+        };
+        self.world.environments.remember(environment.id, Fact::NotOurs(diagnosis.clone())).await.map_err(failure)?;
+        if environment.refusal.is_some() {
+            return Ok(());
+        }
+        let state = CommentState::Failed { step: "uninstall".to_owned(), diagnosis, steps: Vec::new() };
+        unless_github_refuses(conversation.end_deployments("There is no preview").await)?;
         unless_github_refuses(conversation.last_comment(cx, &state).await)
     }
 

@@ -66,7 +66,7 @@ impl PreviewSleep {
 impl Workflow for PreviewSleep {
     const NAME: &'static str = Direction::Sleep.workflow();
     const VERSION: u32 = 1;
-    const STEPS: &'static [&'static str] = &["look", "scale", "record", "report"];
+    const STEPS: &'static [&'static str] = &["look", "record", "scale", "report"];
     type Input = Input;
     type Output = Outcome;
 
@@ -74,15 +74,16 @@ impl Workflow for PreviewSleep {
         let found = cx.step("look", || self.look(&cx, &input)).retry(RETRIES).await?;
         let Some(environment) = found else { return Ok(Outcome::LeftAlone) };
         let World { cluster, environments, .. } = &self.world;
-        cx.step("scale", || async { cluster.scale_to_zero(&environment.namespace).await.map_err(failure) })
-            .retry(RETRIES)
-            .timeout(MINUTE)
-            .await?;
+        // On record first: whoever opens it while it is scaled down wakes it.
         cx.step("record", || async {
             environments.remember(environment.id, Fact::Asleep(true)).await.map_err(failure)
         })
         .retry(RETRIES)
         .await?;
+        cx.step("scale", || async { cluster.scale_to_zero(&environment.namespace).await.map_err(failure) })
+            .retry(RETRIES)
+            .timeout(MINUTE)
+            .await?;
         cx.step("report", || async {
             let sha = environment.live_sha.as_ref().unwrap_or(&environment.head_sha);
             let conversation = Conversation::new(&self.world, &environment, sha);

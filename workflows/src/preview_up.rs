@@ -252,14 +252,20 @@ impl PreviewUp {
             CommentState::Refused { refusal: refusal.clone() }
         };
         let nobody_asked = admitted.pull_request.author_is_bot || trigger == RECONCILE;
-        if !(unconfigured && nobody_asked) {
+        // Whoever closed it knows.
+        if *refusal != Refusal::Closed && !(unconfigured && nobody_asked) {
             unless_github_refuses(conversation.last_comment(cx, &state).await)?;
         }
         if admitted.environment.deployment.is_some() {
             unless_github_refuses(conversation.end_deployments("The pull request gets no preview").await)?;
         }
+        let environments = &self.world.environments;
+        let known = environments.find(&admitted.environment.at).await.map_err(failure)?;
+        if *refusal == Refusal::Closed && known.is_some_and(|known| known.receipt.is_some()) {
+            return Ok(());
+        }
         let reason = comment::commit_status(&state).description;
-        self.world.environments.remember(admitted.environment.id, Fact::Refused(reason)).await.map_err(failure)
+        environments.remember(admitted.environment.id, Fact::Refused(reason)).await.map_err(failure)
     }
 
     /// The settings, checked, and the release they ask for, pinned.

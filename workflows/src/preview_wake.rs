@@ -86,7 +86,7 @@ impl PreviewWake {
         let fact = Fact::Failed(diagnosis.clone());
         self.world.environments.remember(environment.id, fact).await.map_err(failure)?;
         let state = CommentState::Failed { step: "rollout".to_owned(), diagnosis, steps: Vec::new() };
-        unless_github_refuses(conversation.last_comment(cx, &state).await)
+        unless_github_refuses(conversation.say(cx, &state).await)
     }
 }
 
@@ -131,7 +131,7 @@ impl Workflow for PreviewWake {
                 steps: Vec::new(),
                 notes: vec!["It slept and was woken.".to_owned()],
             };
-            unless_github_refuses(conversation.last_comment(&cx, &state).await)
+            unless_github_refuses(conversation.say(&cx, &state).await)
         };
         cx.step("report", report).retry(UNTIL_GITHUB_IS_BACK).timeout(MINUTE).await?;
         Ok(Outcome::Awake)

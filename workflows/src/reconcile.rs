@@ -8,11 +8,13 @@ use seatrial_engine::{Context, Failure, Workflow};
 use seatrial_preview::environment::{Environment, EnvironmentState, Standing};
 use seatrial_preview::ports::{NamespaceFound, Owner};
 use seatrial_preview::pull_request::PullRequest;
-use seatrial_preview::{PullRequestRef, RepositoryName, settings};
+use seatrial_preview::settings::{self, Admission};
+use seatrial_preview::{PullRequestRef, RepositoryName};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::World;
+use crate::admission;
 use crate::failures::failure;
 use crate::preview_down::{self, PreviewDown};
 use crate::preview_up::{PreviewUp, RETRIES};
@@ -31,6 +33,8 @@ pub struct Outcome {
     pub deployed: u32,
     /// Previews whose pull request is closed.
     pub removed: u32,
+    /// Previews whose namespace somebody had deleted.
+    pub restored: u32,
     /// Namespaces of ours that nothing was known of.
     pub orphans: u32,
     /// Repositories that could not be looked at; nothing of theirs was touched.
@@ -40,9 +44,16 @@ pub struct Outcome {
 /// What is to be done about one repository.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Amiss {
-    deploy: Vec<PullRequest>,
+    deploy: Vec<PullRequestRef>,
     remove: Vec<PullRequestRef>,
     unreadable: bool,
+}
+
+/// What the cluster's namespaces say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct InCluster {
+    lost: Vec<PullRequestRef>,
+    orphans: Vec<NamespaceFound>,
 }
 
 pub struct Reconcile {
@@ -83,10 +94,10 @@ impl Reconcile {
                 amiss.remove.push(one.environment.at);
             }
         }
-        let mut configured = BTreeMap::new();
+        let mut settings = BTreeMap::new();
         for pull_request in open {
-            if self.is_news(&pull_request, &mut configured).await? {
-                amiss.deploy.push(pull_request);
+            if self.is_news(&pull_request, &mut settings).await? {
+                amiss.deploy.push(pull_request.at);
             }
         }
         Ok(amiss)
@@ -108,36 +119,47 @@ impl Reconcile {
         }
     }
 
-    /// Nobody was told of this commit, or of the pull request being open again.
+    /// Nobody was told of this commit, of the pull request being open again, or of what lets it
+    /// have a preview or none: a label, its base branch, that it is ready for review.
     async fn is_news(
         &self,
         pull_request: &PullRequest,
-        configured: &mut BTreeMap<String, bool>,
+        settings: &mut BTreeMap<String, Option<String>>,
     ) -> Result<bool, Failure> {
-        match self.world.environments.find(&pull_request.at).await.map_err(failure)? {
-            Some(known) => Ok(known.head_sha != pull_request.head.sha || was_removed_by_closing(&known)),
-            None => {
-                // Whoever has not set the repository up is not bothered about pull requests of old.
-                let branch = &pull_request.base.branch;
-                if let Some(known) = configured.get(branch) {
-                    return Ok(*known);
-                }
-                let file = self.world.forge.find_file(&pull_request.at.repository, branch, settings::FILE_NAME);
-                let is_configured = file.await.map_err(failure)?.is_some();
-                configured.insert(branch.clone(), is_configured);
-                Ok(is_configured)
-            }
+        let World { environments, forge, .. } = &self.world;
+        let branch = &pull_request.base.branch;
+        if !settings.contains_key(branch) {
+            let file = forge.find_file(&pull_request.at.repository, branch, settings::FILE_NAME);
+            settings.insert(branch.clone(), file.await.map_err(failure)?);
         }
+        let text = settings.get(branch).and_then(Option::as_deref);
+        let Some(known) = environments.find(&pull_request.at).await.map_err(failure)? else {
+            // Whoever has not set the repository up is not bothered about pull requests of old.
+            return Ok(text.is_some());
+        };
+        if known.head_sha != pull_request.head.sha || was_removed_by_closing(&known) {
+            return Ok(true);
+        }
+        if known.receipt.is_some() {
+            return Ok(false);
+        }
+        let decided = admission::decide(forge.as_ref(), pull_request, &known, text).await?;
+        Ok(known.refusal.is_some() != matches!(decided, Admission::Refuse(_)))
     }
 
-    /// Namespaces of ours whose environment is not known, or is known to be deleted.
-    async fn orphans(&self) -> Result<Vec<NamespaceFound>, Failure> {
+    /// Namespaces of ours whose environment is not known, or is known to be deleted; and previews
+    /// whose namespace is not there any more.
+    async fn look_at_cluster(&self) -> Result<InCluster, Failure> {
         let found = self.world.cluster.list_namespaces().await.map_err(failure)?;
         let standing = self.world.environments.list_standing().await.map_err(failure)?;
-        let is_known = |found: &NamespaceFound| {
-            standing.iter().any(|one| one.environment.namespace == found.name && one.environment.at == found.at)
-        };
-        Ok(found.into_iter().filter(|found| !is_known(found)).collect())
+        let lost = standing
+            .iter()
+            .filter(|one| matches!(one.state, EnvironmentState::Running | EnvironmentState::Sleeping) && !one.busy)
+            .filter(|one| !found.iter().any(|found| found.environment == one.environment.id))
+            .map(|one| one.environment.at.clone())
+            .collect();
+        let is_known = |found: &NamespaceFound| standing.iter().any(|one| one.environment.id == found.environment);
+        Ok(InCluster { lost, orphans: found.into_iter().filter(|found| !is_known(found)).collect() })
     }
 
     /// Deletes a namespace that nothing is known of, once its pull request is known to be closed.
@@ -174,7 +196,7 @@ fn was_removed_by_closing(environment: &Environment) -> bool {
 impl Workflow for Reconcile {
     const NAME: &'static str = "reconcile";
     const VERSION: u32 = 1;
-    const STEPS: &'static [&'static str] = &["repositories", "orphans"];
+    const STEPS: &'static [&'static str] = &["repositories", "cluster"];
     type Input = Input;
     type Output = Outcome;
 
@@ -191,8 +213,8 @@ impl Workflow for Reconcile {
                 Err(_) => Amiss { unreadable: true, ..Amiss::default() },
             };
             outcome.unreadable += u32::from(amiss.unreadable);
-            for pull_request in amiss.deploy {
-                let run = crate::deploy_idle(pull_request, RECONCILE)?;
+            for at in amiss.deploy {
+                let run = crate::deploy_idle(&at, RECONCILE)?;
                 outcome.deployed += u32::from(begun(cx.start_child::<PreviewUp>("deploy", run).await)?);
             }
             for at in amiss.remove {
@@ -200,8 +222,13 @@ impl Workflow for Reconcile {
                 outcome.removed += u32::from(begun(cx.start_child::<PreviewDown>("remove", run).await)?);
             }
         }
-        let orphans = cx.step("orphans", || self.orphans()).retry(RETRIES).timeout(MINUTE).await?;
-        for orphan in &orphans {
+        let in_cluster = cx.step("cluster", || self.look_at_cluster()).retry(RETRIES).timeout(MINUTE).await?;
+        for at in &in_cluster.lost {
+            let cx = cx.scope(&at.to_string());
+            let run = crate::deploy_idle(at, RECONCILE)?;
+            outcome.restored += u32::from(begun(cx.start_child::<PreviewUp>("restore", run).await)?);
+        }
+        for orphan in &in_cluster.orphans {
             let cx = cx.scope(orphan.name.as_str());
             let removed = cx.step("remove", || self.remove_orphan(orphan)).retry(RETRIES).timeout(MINUTE).await;
             match removed {

@@ -9,7 +9,7 @@ use seatrial_engine::{Context, Failure};
 use seatrial_preview::comment::CommentState;
 use seatrial_preview::environment::Environment;
 use seatrial_preview::failure::{Diagnosis, Evidence, Reason};
-use seatrial_preview::life::Place;
+use seatrial_preview::life::{HeldBy, Place};
 use seatrial_preview::ports::{ARRIVED, CheckOutcome, ROOM};
 use seatrial_preview::settings::WaitFor;
 use seatrial_preview::{Error, HeadSha, RepositoryName};
@@ -68,7 +68,12 @@ pub(crate) async fn await_needs(
     let mut began: Option<(String, DateTime<Utc>)> = None;
     let mut pause = FIRST_LOOK;
     loop {
-        let look = cx.step("image", || look(world, cx, repository, sha, needs)).retry(RETRIES).timeout(MINUTE).await?;
+        // It is the look that fails when the time is over: a retry of the run looks again.
+        let look = cx
+            .step("image", || look(world, cx, repository, sha, needs, began.as_ref()))
+            .retry(RETRIES)
+            .timeout(MINUTE)
+            .await?;
         let Some(missing) = look.missing else { return Ok(()) };
         // Each thing has its own time, from when it was first found missing.
         let since = match &began {
@@ -88,10 +93,7 @@ pub(crate) async fn await_needs(
             }
         };
         let waited = (look.at - since).to_std().unwrap_or_default();
-        if waited >= missing.patience {
-            return Err(failure(Error::diagnosed(came_too_late(&missing))));
-        }
-        cx.wait_for::<Value>(ARRIVED, pause.min(missing.patience - waited)).await?;
+        cx.wait_for::<Value>(ARRIVED, pause.min(missing.patience.saturating_sub(waited))).await?;
         pause = (pause * 2).min(LAST_LOOK);
     }
 }
@@ -102,12 +104,20 @@ async fn look(
     repository: &RepositoryName,
     sha: &HeadSha,
     needs: &Needs,
+    began: Option<&(String, DateTime<Utc>)>,
 ) -> Result<Look, Failure> {
     let missing = match missing_check(world, repository, sha, needs.check.as_ref()).await? {
         Some(missing) => Some(missing),
         None => missing_image(world, needs.image.as_ref()).await?,
     };
-    Ok(Look { at: cx.now(), missing })
+    let at = cx.now();
+    if let (Some(missing), Some((what, since))) = (&missing, began)
+        && *what == missing.what
+        && at >= *since + missing.patience
+    {
+        return Err(failure(Error::diagnosed(came_too_late(missing))));
+    }
+    Ok(Look { at, missing })
 }
 
 async fn missing_check(
@@ -170,7 +180,7 @@ pub(crate) async fn await_place(
             })
             .retry(RETRIES)
             .await?;
-        let Place::Waiting { position, wait } = place else { return Ok(()) };
+        let Place::Waiting { position, wait, held_by } = place else { return Ok(()) };
         if told != Some(position) {
             let state = CommentState::Queued { position, wait };
             cx.step("queued", async || {
@@ -181,18 +191,22 @@ pub(crate) async fn await_place(
             .await?;
             told = Some(position);
         }
-        if world.capacity.sleep_to_make_room {
-            make_room(world, cx, environment).await?;
-        }
+        make_room(world, cx, environment, held_by).await?;
         cx.wait_for::<Value>(ROOM, LAST_LOOK).await?;
     }
 }
 
-/// Puts the preview to sleep that was idle for longest, if there is one.
-async fn make_room(world: &World, cx: &Context, waiting: &Environment) -> Result<(), Failure> {
+/// Puts the preview to sleep that was idle for longest, if that is wanted and there is one.
+async fn make_room(world: &World, cx: &Context, waiting: &Environment, held_by: HeldBy) -> Result<(), Failure> {
     let idle = cx
         .step("find_idle", || async {
-            let standing = world.environments.list_standing().await.map_err(failure)?;
+            if !world.capacity.sleep_to_make_room {
+                return Ok(None);
+            }
+            let mut standing = world.environments.list_standing().await.map_err(failure)?;
+            if held_by == HeldBy::Repository {
+                standing.retain(|one| one.environment.at.repository == waiting.at.repository);
+            }
             Ok::<_, Failure>(preview_sleep::longest_idle(standing, waiting, cx.now()))
         })
         .retry(RETRIES)

@@ -57,13 +57,17 @@ struct Approve {
     repository: String,
     /// The pull request's number.
     number: u64,
-    /// The commit's id, or at least its first 7 digits.
+    /// The commit's whole id.
     commit: String,
 }
 
 impl Example for Approve {
     fn example() -> Self {
-        Self { repository: "acme/shop".to_owned(), number: 7, commit: "3f0c9ab".to_owned() }
+        Self {
+            repository: "acme/shop".to_owned(),
+            number: 7,
+            commit: "3f0c9ab51f4e8d7c6b5a49382716f5e4d3c2b1a0".to_owned(),
+        }
     }
 }
 

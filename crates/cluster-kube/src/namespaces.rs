@@ -54,14 +54,6 @@ pub(crate) async fn ensure(cluster: &KubeCluster, spec: &NamespaceSpec) -> Resul
             continue; // deleted in the meantime
         };
         verify_ours(&found, &Owner { at: spec.at.clone(), environment: spec.environment })?;
-        let environment = spec.environment.to_string();
-        if label(&found, ENVIRONMENT) != Some(environment.as_str()) {
-            return Err(Error::conflict(format!(
-                "the namespace {name} belongs to another environment of {} ({}), which this Seatrial does not know. Delete it with `kubectl delete namespace {name}` and retry",
-                spec.at,
-                label(&found, ENVIRONMENT).unwrap_or("without an id"),
-            )));
-        }
         if found.metadata.deletion_timestamp.is_none() {
             return repair(cluster, spec).await;
         }
@@ -134,8 +126,7 @@ pub(crate) fn is_ours(found: &KubeNamespace) -> bool {
     label(found, MANAGED_BY) == Some(SEATRIAL)
 }
 
-/// `Conflict`, in words, unless the namespace was made by Seatrial for this environment, or for its
-/// pull request.
+/// `Conflict`, in words, unless the namespace was made by Seatrial for this environment.
 pub(crate) fn verify_ours(found: &KubeNamespace, owner: &Owner) -> Result<()> {
     let name = found.name_any();
     let at = &owner.at;
@@ -148,7 +139,10 @@ pub(crate) fn verify_ours(found: &KubeNamespace, owner: &Owner) -> Result<()> {
         return Ok(());
     }
     match found.annotations().get(PULL_REQUEST) {
-        Some(owner) if *owner == at.to_string() => Ok(()),
+        Some(owner) if *owner == at.to_string() => Err(Error::conflict(format!(
+            "the namespace {name} belongs to another environment of {at} ({}), which this Seatrial does not know. Delete it with `kubectl delete namespace {name}` and retry",
+            label(found, ENVIRONMENT).unwrap_or("without an id"),
+        ))),
         Some(owner) => Err(Error::conflict(format!(
             "the namespace {name} is the preview of {owner}, not of {at}, so it is left alone. Close {owner} or delete its preview, then retry"
         ))),
@@ -217,7 +211,9 @@ mod tests {
     fn ownership_is_exact() {
         let mut namespace: KubeNamespace = serde_json::from_value(render(&spec())).unwrap();
         let at = Owner { at: spec().at, environment: EnvironmentId(uuid::Uuid::max()) };
-        assert!(verify_ours(&namespace, &at).is_ok());
+        // A second Seatrial, or one whose database was lost.
+        let refused = verify_ours(&namespace, &at).unwrap_err();
+        assert!(refused.message.contains("another environment of acme/shop#7"), "{refused}");
         let renamed = PullRequestRef { repository: "acme/store".parse().unwrap(), number: 7 };
         assert!(verify_ours(&namespace, &Owner { at: renamed, environment: spec().environment }).is_ok());
         let other = Owner { at: PullRequestRef { number: 77, ..spec().at }, ..at.clone() };

@@ -13,7 +13,7 @@ use crate::access::Principal;
 use crate::error::{OperationError, Port};
 use crate::name::EnvironmentName;
 use crate::operations::{Operations, PATIENCE};
-use crate::previews::trigger;
+use crate::previews::{not_open, trigger};
 
 /// So many log lines fit the comment, and so many bytes of them.
 const LINES: i64 = 40;
@@ -39,6 +39,9 @@ impl Operations {
         match &order.command {
             Command::Deploy => {
                 let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&order.at)).await?;
+                if !pull_request.is_open() {
+                    return Err(not_open(&order.at));
+                }
                 let run = deploy(&order.at, Some(pull_request), &trigger(who));
                 // The same order again is the same deployment.
                 self.start(run.map(|run| run.deduplication(order.id.to_string()))).await?;

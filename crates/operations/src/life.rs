@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seatrial_engine::NewRun;
-use seatrial_preview::command::ShaPrefix;
+use seatrial_preview::HeadSha;
 use seatrial_preview::environment::{Environment, EnvironmentState};
 use seatrial_preview::life::Approval;
 use seatrial_preview::ports::Fact;
@@ -93,7 +93,7 @@ impl Operations {
         &self,
         who: &Principal,
         at: &seatrial_preview::PullRequestRef,
-        commit: &ShaPrefix,
+        commit: &HeadSha,
     ) -> Result<Requested, OperationError> {
         let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(at)).await?;
         let head = pull_request.head.sha.clone();
@@ -103,10 +103,10 @@ impl Operations {
                 format!("{at} does not come from a fork: it needs no approval"),
             ));
         }
-        if !commit.matches(&head) {
+        if *commit != head {
             return Err(OperationError::conflict(
                 "not_the_newest_commit",
-                format!("{commit} is not the newest commit of {at}: read {} and approve that one", head.short()),
+                format!("{commit} is not the newest commit of {at}: read {head} and approve that one"),
             ));
         }
         let environment = self.store.ensure(&pull_request).await.map_err(database)?;

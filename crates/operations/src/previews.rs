@@ -49,10 +49,7 @@ impl Operations {
         let at = pull_request_ref(repository, number)?;
         let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&at)).await?;
         if !pull_request.is_open() {
-            return Err(OperationError::conflict(
-                "pull_request_closed",
-                format!("{at} is not open: reopen it to get a preview"),
-            ));
+            return Err(not_open(&at));
         }
         let environment = self.store.ensure(&pull_request).await.map_err(|error| OperationError::Unavailable {
             code: "database_unavailable",
@@ -128,6 +125,10 @@ impl Operations {
         let run = run.map_err(|failure| OperationError::Broken(failure.message))?;
         Ok(self.store.start(run).await?.id)
     }
+}
+
+pub(crate) fn not_open(at: &seatrial_preview::PullRequestRef) -> OperationError {
+    OperationError::conflict("pull_request_closed", format!("{at} is not open: reopen it to get a preview"))
 }
 
 pub(crate) fn trigger(who: &Principal) -> String {

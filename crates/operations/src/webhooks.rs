@@ -82,6 +82,11 @@ impl Operations {
             Ok::<_, OperationError>(run.deduplication(id))
         };
         let (action, at, meaning) = match meaning {
+            // A label on what was closed long ago brings nothing back.
+            ForgeEvent::Deploy { pull_request, action } if !pull_request.is_open() => {
+                let reason = format!("{action}: the pull request is not open");
+                (Some(action), Some(pull_request.at), Meaning::Ignored(reason))
+            }
             ForgeEvent::Deploy { pull_request, action } => {
                 let at = pull_request.at.clone();
                 let run = run(deploy(&at, Some((*pull_request).clone()), &action))?;

@@ -1,7 +1,5 @@
 //! What people may write on a pull request: `/preview …`.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +32,7 @@ pub enum Command {
     Unpin,
     /// Trust this one commit of a fork.
     Approve {
-        commit: ShaPrefix,
+        commit: HeadSha,
     },
     /// Show the last log lines.
     Logs,
@@ -82,7 +80,7 @@ impl Command {
             "logs" => Self::Logs,
             "help" => Self::Help,
             "extend" => return one(&rest, "extend", "a time, like `extend 3d`").and_then(extend),
-            "approve" => return one(&rest, "approve", "the commit, like `approve 1a2b3c4`").and_then(approve),
+            "approve" => return one(&rest, "approve", "the commit's whole id").and_then(approve),
             _ => return Err(unknown(&name)),
         };
         match rest.first() {
@@ -125,7 +123,14 @@ fn extend(word: &str) -> Result<Command> {
 }
 
 fn approve(word: &str) -> Result<Command> {
-    Ok(Command::Approve { commit: word.parse()? })
+    // All of it: a commit that begins like another can be made.
+    let commit = word.to_ascii_lowercase().parse().map_err(|_| {
+        Error::invalid(format!(
+            "{} is not a commit's whole id: copy all 40 digits, like `approve 1a2b3c4d…`; the comment has them.",
+            quoted(word)
+        ))
+    })?;
+    Ok(Command::Approve { commit })
 }
 
 fn unknown(name: &str) -> Error {
@@ -146,56 +151,6 @@ fn quoted(word: &str) -> String {
     let text: String = word.chars().take(MOST).map(plain).collect();
     let more = if word.chars().nth(MOST).is_some() { "…" } else { "" };
     format!("“{text}{more}”")
-}
-
-/// The first digits of a commit id, at least seven of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ShaPrefix(String);
-
-impl ShaPrefix {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-    /// Whether this names the commit.
-    pub fn matches(&self, sha: &HeadSha) -> bool {
-        sha.as_str().starts_with(&self.0)
-    }
-}
-
-impl FromStr for ShaPrefix {
-    type Err = Error;
-    /// Accepts 7 to 64 hexadecimal digits: fewer could be guessed, and a commit made to fit them.
-    fn from_str(text: &str) -> Result<Self> {
-        if (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            Ok(Self(text.to_ascii_lowercase()))
-        } else {
-            Err(Error::invalid(format!(
-                "{} is not a commit: its first 7 hexadecimal digits, or more of them, are expected, \
-                 like `approve 1a2b3c4`.",
-                quoted(text)
-            )))
-        }
-    }
-}
-
-impl TryFrom<String> for ShaPrefix {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<ShaPrefix> for String {
-    fn from(prefix: ShaPrefix) -> Self {
-        prefix.0
-    }
-}
-
-impl fmt::Display for ShaPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 #[cfg(test)]
@@ -261,19 +216,15 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_named_by_seven_digits_or_more() {
+    fn a_commit_is_named_in_full() {
         let sha: HeadSha = "1a2b3c4d5e6f7081928374655647382910abcdef".parse().unwrap();
-        let Command::Approve { commit } = parsed("/preview approve 1A2B3C4") else { panic!("not an approval") };
-        assert!(commit.matches(&sha));
-        let Command::Approve { commit } = parsed(&format!("/preview approve {sha}")) else { panic!("not an approval") };
-        assert!(commit.matches(&sha));
-        let other: ShaPrefix = "1a2b3c5".parse().unwrap();
-        assert!(!other.matches(&sha));
-        for word in ["1a2b3c", "", "HEAD", "main", "1a2b3cg", &"a".repeat(65)] {
-            let message = refused(&format!("/preview approve {word}"));
-            assert!(message.contains("commit"), "{message}");
+        for written in [sha.to_string(), sha.to_string().to_uppercase()] {
+            assert_eq!(parsed(&format!("/preview approve {written}")), Command::Approve { commit: sha.clone() });
         }
-        assert!(serde_json::from_str::<ShaPrefix>("\"x\"").is_err());
+        for word in ["1a2b3c4", "1a2b3c4d5e6f708192837465564738291", "HEAD", "main", &"a".repeat(65)] {
+            let message = refused(&format!("/preview approve {word}"));
+            assert!(message.contains("whole id"), "{message}");
+        }
     }
 
     #[test]

@@ -142,6 +142,9 @@ pub fn render(view: &CommentView) -> String {
             let (heading, paragraphs) = refused(refusal);
             parts.push(format!("### {heading}"));
             parts.extend(paragraphs);
+            if let (Refusal::Fork, Some(sha)) = (refusal, &view.sha) {
+                parts.push(format!("```text\n/preview approve {sha}\n```"));
+            }
         }
         CommentState::Unconfigured { docs_url } => {
             parts.push("### No preview: this repository is not set up yet".to_owned());
@@ -262,7 +265,7 @@ fn refused(refusal: &Refusal) -> (&'static str, Vec<String>) {
             "No preview: this pull request comes from a fork",
             vec![
                 "A preview runs the pull request's code inside the cluster, so a commit of a fork is deployed only when someone with write access has read it and said so.".to_owned(),
-                "To approve a commit, comment `/preview approve <sha>`. A push needs an approval of its own, and secrets are never copied into a fork's preview.".to_owned(),
+                "To approve this commit, write the comment below. A push needs an approval of its own, and secrets are never copied into a fork's preview.".to_owned(),
             ],
         ),
         Refusal::Bot => (

@@ -44,7 +44,7 @@ pub struct Environment {
     pub waits_for_place: bool,
     /// What the comment says.
     #[serde(default)]
-    pub said: Option<CommentState>,
+    pub said: Option<Said>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -53,6 +53,13 @@ impl Environment {
     pub fn owner(&self) -> Owner {
         Owner { at: self.at.clone(), environment: self.id }
     }
+}
+
+/// The comment's state, and the commit it is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    pub sha: HeadSha,
+    pub state: CommentState,
 }
 
 /// A service and the port of it that speaks HTTP.
@@ -167,12 +174,16 @@ pub fn derive_state(newest: Option<(Direction, RunPhase)>, environment: &Environ
         Some((Direction::Up, RunPhase::Queued)) => S::Queued,
         Some((Direction::Up, RunPhase::Active)) if environment.waits_for_place => S::Queued,
         Some((Direction::Up | Direction::Wake, RunPhase::Active)) => S::Deploying,
+        Some((Direction::Up, RunPhase::Succeeded)) if environment.receipt.is_some() => S::Deleted,
         Some((Direction::Up, RunPhase::Succeeded)) if environment.refusal.is_some() => S::Refused,
         Some((Direction::Up, RunPhase::Succeeded)) => standing,
         Some((Direction::Up, RunPhase::Failed)) => S::Failed,
         // Cancelled by a person, with nothing newer: what was live before still is.
         Some((Direction::Up, RunPhase::Cancelled)) if live => standing,
         Some((Direction::Up, RunPhase::Cancelled)) => S::Failed,
+        // The receipt says it, not the run: a teardown may find that it has come too late.
+        Some((Direction::Sleep | Direction::Wake, RunPhase::Succeeded)) if environment.receipt.is_some() => S::Deleted,
+        Some((Direction::Down, RunPhase::Succeeded)) if environment.receipt.is_none() && live => standing,
         Some((Direction::Wake, RunPhase::Failed)) => S::Failed,
         Some((Direction::Sleep | Direction::Wake, _)) if live => standing,
         Some((Direction::Sleep | Direction::Wake, _)) => S::Failed,

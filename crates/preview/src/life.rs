@@ -109,7 +109,17 @@ pub enum Place {
     Waiting {
         position: u32,
         wait: Option<Duration>,
+        held_by: HeldBy,
     },
+}
+
+/// Which limit holds a preview up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    Cluster,
+    /// Its own repository's.
+    Repository,
 }
 
 #[cfg(test)]

@@ -15,8 +15,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::comment::CommentState;
-use crate::environment::{Environment, Receipt, ServiceTarget, Standing};
+use crate::environment::{Environment, Receipt, Said, ServiceTarget, Standing};
 use crate::error::Result;
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use crate::ids::{CommentId, DeploymentId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
@@ -120,8 +119,8 @@ pub struct SecretRef {
     pub name: String,
 }
 
-/// Whose a namespace is to be. The environment decides; the pull request does where an environment
-/// of it was forgotten, and its name is another after a repository was renamed.
+/// Whose a namespace is to be. The environment decides: the pull request has another name after its
+/// repository was renamed, and another Seatrial may serve it, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     pub at: PullRequestRef,
@@ -420,8 +419,10 @@ pub enum Fact {
     Warned,
     Approved(Approval),
     /// What the comment says now.
-    Said(Box<CommentState>),
+    Said(Box<Said>),
     Refused(String),
     Failed(Diagnosis),
     Deleted(Receipt),
+    /// What has its name in the cluster is somebody else's.
+    NotOurs(Diagnosis),
 }

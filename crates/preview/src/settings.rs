@@ -63,7 +63,7 @@ pub struct Settings {
     /// How long the workloads may take to become ready.
     #[serde(default)]
     pub rollout: RolloutSettings,
-    /// Which pull requests get a preview. Those from forks never do.
+    /// Which pull requests get a preview. Those from forks need an approval of each commit.
     #[serde(default)]
     pub filters: Filters,
     /// What a preview may use.

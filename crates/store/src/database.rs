@@ -138,8 +138,8 @@ pub enum Meaning {
     Start {
         pull_request: Box<PullRequest>,
         run: NewRun,
-        /// Start only where there is something to work on: the pull request has an environment, and
-        /// its newest run is not the same workflow, succeeded. Else this is why nothing starts.
+        /// Start only where there is something to work on: the pull request has an environment that
+        /// is not deleted, or a run. Else this is why nothing starts.
         unless_idle: Option<String>,
     },
     /// A run that has no environment of its own.

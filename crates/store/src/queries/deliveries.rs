@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use seatrial_engine::{NewRun, NewSignal, RunId};
+use seatrial_engine::{JournalError, NewRun, NewSignal, RunId};
 use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::ports::ARRIVED;
 use seatrial_preview::pull_request::PullRequest;
@@ -131,14 +131,12 @@ async fn is_idle(
         db::lock_key(connection, key).await?;
     }
     let idle: bool = sqlx::query_scalar(
-        "SELECT NOT EXISTS (SELECT 1 FROM environments WHERE repository = $1 AND number = $2)
-             OR EXISTS (SELECT 1 FROM runs WHERE seq = (SELECT max(seq) FROM runs WHERE key = $3)
-                                             AND workflow = $4 AND state = 'succeeded')",
+        "SELECT NOT EXISTS (SELECT 1 FROM environments WHERE repository = $1 AND number = $2 AND receipt IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM runs WHERE key = $3 AND state IN ('queued', 'running', 'waiting'))",
     )
     .bind(pull_request.at.repository.to_string())
     .bind(i64::try_from(pull_request.at.number).unwrap_or(i64::MAX))
     .bind(&new_run.key)
-    .bind(&new_run.workflow)
     .fetch_one(connection)
     .await?;
     Ok(idle)
@@ -165,8 +163,12 @@ async fn tell_waiting(
     let mut effects = Effects::none();
     for run in waiting {
         let arrived = NewSignal { name: ARRIVED.to_owned(), payload: serde_json::Value::Null, deduplication: None };
-        let ((), told) = signals::signal(connection, RunId(run), &arrived, now).await?;
-        effects = effects.and(told);
+        match signals::signal(connection, RunId(run), &arrived, now).await {
+            Ok(((), told)) => effects = effects.and(told),
+            // It ends at this very moment.
+            Err(StoreError::Journal(JournalError::Illegal(_) | JournalError::NotFound(_))) => {}
+            Err(e) => return Err(e),
+        }
     }
     Ok(effects)
 }

@@ -216,7 +216,8 @@ async fn remember(
             sqlx::query("UPDATE environments SET deployment = $1, updated_at = $2 WHERE id = $3").bind(signed(*id)?)
         }
         Fact::Requested(sha) => sqlx::query(
-            "UPDATE environments SET head_sha = $1, refusal = NULL, failure = NULL, receipt = NULL, updated_at = $2 WHERE id = $3",
+            "UPDATE environments SET head_sha = $1, refusal = NULL, failure = NULL, receipt = NULL, active_at = $2,
+                                     warned_at = NULL, updated_at = $2 WHERE id = $3",
         )
         .bind(sha.as_str().to_owned()),
         Fact::Target(target) => {
@@ -264,6 +265,10 @@ async fn remember(
         Fact::Failed(diagnosis) => {
             sqlx::query("UPDATE environments SET failure = $1, updated_at = $2 WHERE id = $3").bind(to_json(diagnosis)?)
         }
+        Fact::NotOurs(diagnosis) => sqlx::query(
+            "UPDATE environments SET failure = $1, live_sha = NULL, target = NULL, asleep_since = NULL, updated_at = $2 WHERE id = $3",
+        )
+        .bind(to_json(diagnosis)?),
         Fact::Deleted(receipt) => sqlx::query(
             "UPDATE environments SET receipt = $1, live_sha = NULL, target = NULL, failure = NULL, kept_until = NULL,
                                      pinned = FALSE, asleep_since = NULL, warned_at = NULL, updated_at = $2 WHERE id = $3",
@@ -282,7 +287,7 @@ async fn remember(
             .await?;
     }
     let effects = match fact {
-        Fact::Deleted(_) | Fact::Refused(_) | Fact::Asleep(true) => {
+        Fact::Deleted(_) | Fact::NotOurs(_) | Fact::Refused(_) | Fact::Asleep(true) => {
             places::release(connection, environment, now).await?
         }
         _ => Effects::none(),

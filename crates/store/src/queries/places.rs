@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{JournalError, NewSignal, RunId};
 use seatrial_preview::EnvironmentId;
-use seatrial_preview::life::{Capacity, Place};
+use seatrial_preview::life::{Capacity, HeldBy, Place};
 use seatrial_preview::ports::ROOM;
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -42,62 +42,72 @@ pub(super) async fn reserve(
     }
     let repository: String = own.try_get("repository")?;
     let since = own.try_get::<Option<i64>, _>("place_since")?.unwrap_or(millis(now));
-    let before = Before::read(connection, environment, &repository, since).await?;
-    let held_up = [
-        capacity.cluster.filter(|most| before.taken + before.ahead >= *most).map(|_| before.ahead),
-        capacity.repository.filter(|most| before.own_taken + before.own_ahead >= *most).map(|_| before.own_ahead),
-    ];
-    let place = if held_up.iter().all(Option::is_none) { "taken" } else { "waiting" };
+    let line = Line::read(connection, environment, since).await?;
+    let held_up = line.held_up(&repository, capacity);
+    let place = if held_up.is_none() { "taken" } else { "waiting" };
     sqlx::query("UPDATE environments SET place = $1, place_since = $2 WHERE id = $3")
         .bind(place)
         .bind(since)
         .bind(environment.0)
         .execute(&mut *connection)
         .await?;
-    match held_up.into_iter().flatten().max() {
+    match held_up {
         None => Ok(Place::Taken),
-        Some(ahead) => {
+        Some((held_by, ahead)) => {
             let position = ahead + 1;
-            Ok(Place::Waiting { position, wait: judge_wait(connection, position, now).await? })
+            Ok(Place::Waiting { position, wait: judge_wait(connection, position, now).await?, held_by })
         }
     }
 }
 
-/// What stands between an environment and its place.
-struct Before {
+/// What stands between an environment and its place, by repository.
+struct Line(Vec<Standing>);
+
+struct Standing {
+    repository: String,
     taken: u32,
-    own_taken: u32,
     /// Who came earlier and waits still.
     ahead: u32,
-    own_ahead: u32,
 }
 
-impl Before {
-    async fn read(
-        connection: &mut Connection,
-        environment: EnvironmentId,
-        repository: &str,
-        since: i64,
-    ) -> Result<Self, StoreError> {
-        let row = sqlx::query(
-            "SELECT count(CASE WHEN place = 'taken' THEN 1 END) AS taken,
-                    count(CASE WHEN place = 'taken' AND repository = $1 THEN 1 END) AS own_taken,
-                    count(CASE WHEN place = 'waiting' AND (place_since, id) < ($2, $3) THEN 1 END) AS ahead,
-                    count(CASE WHEN place = 'waiting' AND (place_since, id) < ($2, $3) AND repository = $1 THEN 1 END)
-                        AS own_ahead
-             FROM environments WHERE place IS NOT NULL AND id <> $3",
+impl Line {
+    /// Who waits without a run does not wait any more.
+    async fn read(connection: &mut Connection, environment: EnvironmentId, since: i64) -> Result<Self, StoreError> {
+        let rows = sqlx::query(
+            "SELECT e.repository, count(CASE WHEN e.place = 'taken' THEN 1 END) AS taken,
+                    count(CASE WHEN e.place = 'waiting' AND (e.place_since, e.id) < ($1, $2) THEN 1 END) AS ahead
+             FROM environments e
+             WHERE e.id <> $2 AND (e.place = 'taken' OR (e.place = 'waiting' AND EXISTS (
+                 SELECT 1 FROM runs r WHERE r.key = e.repository || '#' || e.number
+                                        AND r.state IN ('queued', 'running', 'waiting'))))
+             GROUP BY e.repository",
         )
-        .bind(repository)
         .bind(since)
         .bind(environment.0)
-        .fetch_one(connection)
+        .fetch_all(connection)
         .await?;
-        Ok(Self {
-            taken: unsigned(&row, "taken")?,
-            own_taken: unsigned(&row, "own_taken")?,
-            ahead: unsigned(&row, "ahead")?,
-            own_ahead: unsigned(&row, "own_ahead")?,
-        })
+        let standing = rows.iter().map(|row| {
+            Ok(Standing {
+                repository: row.try_get("repository")?,
+                taken: unsigned(row, "taken")?,
+                ahead: unsigned(row, "ahead")?,
+            })
+        });
+        Ok(Self(standing.collect::<Result<_, StoreError>>()?))
+    }
+
+    /// Which limit holds up the next one of `repository`, and how many come before it.
+    fn held_up(&self, repository: &str, capacity: Capacity) -> Option<(HeldBy, u32)> {
+        // Of those that wait for their own repository's limit, as many as it has room for.
+        let room = |taken: u32| capacity.repository.map_or(u32::MAX, |most| most.saturating_sub(taken));
+        let own = self.0.iter().find(|one| one.repository == repository);
+        let (own_taken, own_ahead) = own.map_or((0, 0), |own| (own.taken, own.ahead));
+        if own_ahead >= room(own_taken) {
+            return Some((HeldBy::Repository, own_ahead));
+        }
+        let taken: u32 = self.0.iter().map(|one| one.taken).sum();
+        let ahead: u32 = self.0.iter().map(|one| one.ahead.min(room(one.taken))).sum();
+        capacity.cluster.filter(|most| taken + ahead >= *most).map(|_| (HeldBy::Cluster, ahead))
     }
 }
 
@@ -124,6 +134,7 @@ pub(super) async fn release(
     environment: EnvironmentId,
     now: DateTime<Utc>,
 ) -> Result<Effects, StoreError> {
+    db::lock_key(connection, LOCK).await?;
     let freed = sqlx::query(
         "UPDATE environments SET freed_at = CASE WHEN place = 'taken' THEN $1 ELSE freed_at END, place = NULL,
                                  place_since = NULL

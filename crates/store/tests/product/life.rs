@@ -6,7 +6,7 @@ use chrono::DateTime;
 use seatrial_engine::{ClaimRequest, Limits, RunId, RunState, WorkerId, WorkflowVersions};
 use seatrial_preview::EnvironmentId;
 use seatrial_preview::environment::{EnvironmentState, Receipt};
-use seatrial_preview::life::{Capacity, Place};
+use seatrial_preview::life::{Capacity, HeldBy, Place};
 use seatrial_preview::ports::{ARRIVED, Fact, ROOM};
 use seatrial_store::{Meaning, NewDelivery};
 
@@ -115,13 +115,15 @@ async fn places_are_given_to_the_first_come(on: On) {
     for at in &at {
         ids.push(environment(&store, at).await);
     }
+    // Who waits does so in a run.
+    let third = waits_for(&store, &at[2], ROOM).await;
+    let fourth = store.start(run("preview_up", &at[3])).await.unwrap().id;
     let mut places = Vec::new();
     for id in &ids {
         places.push(store.reserve(*id, capacity).await.unwrap());
     }
-    let waiting = |position| Place::Waiting { position, wait: None };
+    let waiting = |position| Place::Waiting { position, wait: None, held_by: HeldBy::Cluster };
     assert_eq!(places, [Place::Taken, Place::Taken, waiting(1), waiting(2)]);
-    let third = waits_for(&store, &at[2], ROOM).await;
     assert!(!is_woken(&store, third).await);
 
     store.remember(ids[0], receipt(&at[0])).await.unwrap();
@@ -130,6 +132,11 @@ async fn places_are_given_to_the_first_come(on: On) {
     assert_eq!(store.reserve(ids[3], capacity).await.unwrap(), waiting(2));
     assert_eq!(store.reserve(ids[2], capacity).await.unwrap(), Place::Taken);
     assert_eq!(store.reserve(ids[3], capacity).await.unwrap(), waiting(1));
+    // Who gave up is waited for by nobody.
+    let fifth = environment(&store, &super::at("acme/shop", 5)).await;
+    assert_eq!(store.reserve(fifth, capacity).await.unwrap(), waiting(2));
+    store.cancel(fourth, "given up", DateTime::UNIX_EPOCH).await.unwrap();
+    assert_eq!(store.reserve(fifth, capacity).await.unwrap(), waiting(1));
     // What sleeps needs no place.
     store.remember(ids[1], Fact::Asleep(true)).await.unwrap();
     assert_eq!(store.reserve(ids[3], capacity).await.unwrap(), Place::Taken);
@@ -143,7 +150,8 @@ async fn who_waits_for_their_own_limit_holds_up_nobody_else(on: On) {
         let id = environment(&store, &at).await;
         places.push(store.reserve(id, capacity).await.unwrap());
     }
-    assert_eq!(places, [Place::Taken, Place::Waiting { position: 1, wait: None }, Place::Taken]);
+    let waiting = Place::Waiting { position: 1, wait: None, held_by: HeldBy::Repository };
+    assert_eq!(places, [Place::Taken, waiting, Place::Taken]);
 }
 
 async fn what_arrived_wakes_who_waits_for_it(on: On) {
