@@ -422,6 +422,9 @@ pub enum Fact {
     /// What the comment says now.
     Said(Box<CommentState>),
     Refused(String),
+    /// Whoever waits for a place does so no longer.
     Failed(Diagnosis),
+    /// It was cancelled, and waits for a place no longer.
+    LeftLine,
     Deleted(Receipt),
 }
