@@ -1,7 +1,7 @@
 //! Which pull requests get a preview, and what the others are told.
 
 use anyhow::{Context, Result, ensure};
-use seatrial_github_standin::{Author, NewCommit, NewPull};
+use seatrial_github_standin::{Action, Author, Fault, NewCommit, NewPull};
 use seatrial_tests::{Change, Options, PATIENCE, RunState, World};
 
 fn unconfigured() -> Options {
@@ -172,6 +172,91 @@ async fn a_label_that_does_not_matter_changes_nothing_about_a_preview() -> Resul
         world.check_live(n, &pull.sha).await
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_again_takes_its_preview_with_it() -> Result<()> {
+    World::tell("draft-again", async |world| {
+        let pull = world.open_pull("early", Change::page("early")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.control.draft(&world.repository, n).await?;
+        world.wait_comment(n, &["this is a draft"], PATIENCE).await?;
+        check_taken_away(world, n).await?;
+        world.control.ready(&world.repository, n).await?;
+        world.wait_ready(n, &pull.sha).await?;
+        world.check_live(n, &pull.sha).await?;
+        world.check_never_two(n).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_takes_with_it_what_failed_although_github_knows_no_deployment() -> Result<()> {
+    World::tell("draft-failed", async |world| {
+        let forbidden = Action::Status { code: 403, body: "{}".to_owned(), headers: Default::default() };
+        world.fault(Fault::new(forbidden).on("POST", &world.api_path("/deployments")).times(1_000)).await?;
+        let pull = world.open_pull("ill", Change::values(&[("crash", "true")])).await?;
+        let n = pull.number;
+        world.wait_comment(n, &["Preview failed at rollout"], PATIENCE).await?;
+        world.wait_run(n, "preview_up").await?;
+        world.control.draft(&world.repository, n).await?;
+        world.wait_comment(n, &["this is a draft"], PATIENCE).await?;
+        let namespace = world.cluster.namespace(&world.namespace(n)).await?;
+        ensure!(namespace.is_none(), "the namespace is still there");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_request_that_goes_into_a_branch_without_settings_loses_its_preview() -> Result<()> {
+    World::tell("retargeted", async |world| {
+        let bare = world.control.branch(&world.repository, "bare", "main").await?;
+        let commit =
+            NewCommit { branch: "bare".to_owned(), delete: vec![".seatrial.yaml".to_owned()], ..NewCommit::default() };
+        ensure!(world.control.commit(&world.repository, &commit).await? != bare, "the branch is as it was");
+        let pull = world.open_pull("moving", Change::page("moving")).await?;
+        let n = pull.number;
+        let ready = world.wait_ready(n, &pull.sha).await?;
+        world.control.retarget(&world.repository, n, "bare").await?;
+        let told = world.wait_comment(n, &["not set up yet"], PATIENCE).await?;
+        ensure!(told.id == ready.id, "there is another comment");
+        check_taken_away(world, n).await?;
+        world.control.retarget(&world.repository, n, "main").await?;
+        world.wait_ready(n, &pull.sha).await?;
+        world.check_live(n, &pull.sha).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_do_not_matter_get_no_preview_until_one_does() -> Result<()> {
+    let options = Options { settings: "filters: { paths: [\"src/**\"] }\n".to_owned(), ..Options::default() };
+    World::tell_with("paths", options, async |world| {
+        let pull = world.open_pull("docs", Change::page("docs")).await?;
+        let n = pull.number;
+        let told = world.wait_comment(n, &["nothing that is previewed was changed", "`src/**`"], PATIENCE).await?;
+        check_not_deployed(world, n).await?;
+        let pushed = world.push(&pull, Change::page("more").file("src/deep/down.rs", "fn main() {}\n")).await?;
+        let ready = world.wait_ready(n, &pushed).await?;
+        ensure!(ready.id == told.id, "there is another comment");
+        world.check_live(n, &pushed).await
+    })
+    .await
+}
+
+/// Nothing is left of a preview that was there.
+async fn check_taken_away(world: &World, number: u64) -> Result<()> {
+    let run = world.wait_run(number, "preview_up").await?;
+    ensure!(run.state == RunState::Succeeded, "{}", run.summary());
+    let namespace = world.cluster.namespace(&world.namespace(number)).await?;
+    ensure!(namespace.is_none(), "the namespace is still there");
+    let active = world.active_deployments(number).await?;
+    ensure!(active.is_empty(), "deployments are still active: {active:#?}");
+    let answer = world.visit(number, "/version").await?;
+    ensure!(answer.sha().is_none(), "the URL still answers {answer:?}");
+    Ok(())
 }
 
 /// The run ended well, and nothing was made.

@@ -1,7 +1,16 @@
 //! What was made goes away again, and the receipt says so.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
 use seatrial_tests::{Change, RunState, World};
+use serde_json::json;
+
+/// A namespace that does not end is reported within five minutes.
+const STUCK: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_pull_request_leaves_nothing_but_a_receipt() -> Result<()> {
@@ -107,6 +116,33 @@ async fn a_preview_of_a_repository_that_is_gone_can_still_be_deleted() -> Result
         let preview = world.rest.preview(&world.namespace(n)).await?;
         ensure!(preview["state"] == "deleted" && preview["receipt"]["release_uninstalled"] == true, "{preview:#}");
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_holds_a_namespace_is_named_and_once_it_lets_go_the_teardown_can_be_repeated() -> Result<()> {
+    World::tell("stuck", async |world| {
+        let pull = world.open_pull("stuck", Change::page("stuck")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.wait_run(n, "preview_up").await?;
+        let name = world.namespace(n);
+        let held: Api<ConfigMap> = Api::namespaced(world.cluster.client(), &name);
+        let anchor = json!({ "metadata": { "name": "anchor", "finalizers": ["example.com/anchor"] } });
+        held.create(&PostParams::default(), &serde_json::from_value(anchor)?).await?;
+        world.close(&pull).await?;
+        let told = world.wait_comment(n, &["example.com/anchor"], STUCK).await?;
+        ensure!(told.body.contains(&name) && told.body.contains("What to do"), "{}", told.body);
+        let run = world.wait_run(n, "preview_down").await?;
+        ensure!(run.state == RunState::Failed, "{}", run.summary());
+        ensure!(world.cluster.namespace(&name).await?.is_some(), "the namespace is gone all the same");
+
+        let let_go = json!({ "metadata": { "finalizers": null } });
+        held.patch("anchor", &PatchParams::default(), &Patch::Merge(let_go)).await?;
+        world.rest.delete(&name).await?;
+        world.wait_receipt(n).await?;
+        world.check_gone(n).await
     })
     .await
 }

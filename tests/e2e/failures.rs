@@ -160,6 +160,105 @@ async fn a_namespace_that_is_not_ours_is_left_alone_and_said_so() -> Result<()> 
     .await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_no_node_can_take_is_told_so() -> Result<()> {
+    World::tell("unschedulable", async |world| {
+        let picky = "      nodeSelector: { disk: diamond }\n";
+        let pull = world.open_pull("picky", Change::deployment("      containers:\n", picky)).await?;
+        let comment = world.wait_comment(pull.number, &["Preview failed at rollout"], PATIENCE).await?;
+        for text in ["shop", "node"] {
+            ensure!(comment.body.contains(text), "{text:?} is missing: {}", comment.body);
+        }
+        check_said_failed(world, pull.number, &pull.sha, "unschedulable").await?;
+        let mended = world.push(&pull, Change::deployment("", "")).await?;
+        world.wait_ready(pull.number, &mended).await?;
+        world.check_live(pull.number, &mended).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_does_not_exist_is_named() -> Result<()> {
+    World::tell("volume", async |world| {
+        let volume = "      volumes: [{ name: data, persistentVolumeClaim: { claimName: shop-data } }]\n";
+        let pull = world.open_pull("homeless", Change::deployment("      containers:\n", volume)).await?;
+        let comment = world.wait_comment(pull.number, &["Preview failed at rollout"], PATIENCE).await?;
+        ensure!(comment.body.contains("shop-data"), "the claim is not named: {}", comment.body);
+        world.wait_run(pull.number, "preview_up").await.map(drop)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_claim_that_nothing_can_fill_is_named() -> Result<()> {
+    World::tell("claim", async |world| {
+        let volume = "      volumes: [{ name: data, persistentVolumeClaim: { claimName: shop-data } }]\n";
+        let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: { name: shop-data }\nspec:\n  storageClassName: diamond\n  accessModes: [ReadWriteOnce]\n  resources: { requests: { storage: 1Gi } }\n";
+        let change = Change::deployment("      containers:\n", volume).file("chart/templates/claim.yaml", claim);
+        let pull = world.open_pull("homeless", change).await?;
+        let comment = world.wait_comment(pull.number, &["Preview failed at rollout"], PATIENCE).await?;
+        for text in ["shop-data", "diamond"] {
+            ensure!(comment.body.contains(text), "{text:?} is missing: {}", comment.body);
+        }
+        world.wait_run(pull.number, "preview_up").await.map(drop)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_does_not_exist_is_named() -> Result<()> {
+    World::tell("configmap", async |world| {
+        let from = "          envFrom: [{ configMapRef: { name: shop-settings } }]\n";
+        let pull = world.open_pull("unset", Change::deployment("          env:\n", from)).await?;
+        let comment = world.wait_comment(pull.number, &["Preview failed at rollout"], PATIENCE).await?;
+        ensure!(comment.body.contains("shop-settings"), "the ConfigMap is not named: {}", comment.body);
+        check_said_failed(world, pull.number, &pull.sha, "container_config").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chart_that_wants_something_of_the_whole_cluster_is_refused_and_told_what() -> Result<()> {
+    World::tell("cluster-wide", async |world| {
+        let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: { name: shop-reads-all }\nrules: [{ apiGroups: [\"\"], resources: [pods], verbs: [list] }]\n";
+        let pull = world.open_pull("greedy", Change::page("greedy").file("chart/templates/role.yaml", role)).await?;
+        let n = pull.number;
+        let comment = world.wait_comment(n, &["Preview failed at release"], PATIENCE).await?;
+        ensure!(comment.body.to_lowercase().contains("clusterrole"), "it is not named: {}", comment.body);
+        world.wait_run(n, "preview_up").await?;
+        let mended = world.push(&pull, Change::page("modest").file("chart/templates/role.yaml", "")).await?;
+        world.wait_ready(n, &mended).await?;
+        world.check_live(n, &mended).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_the_chart_that_fails_is_named() -> Result<()> {
+    World::tell("job", async |world| {
+        let job = r#"apiVersion: batch/v1
+kind: Job
+metadata: { name: seed }
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: RuntimeDefault } }
+      containers:
+        - name: seed
+          image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"
+          env: [{ name: CRASH, value: "true" }]
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: [ALL] } }
+"#;
+        let pull = world.open_pull("seedless", Change::page("job").file("chart/templates/job.yaml", job)).await?;
+        let comment = world.wait_comment(pull.number, &["Preview failed at rollout", "seed"], PATIENCE).await?;
+        ensure!(comment.body.contains("cannot connect to database"), "its last words are missing: {}", comment.body);
+        check_said_failed(world, pull.number, &pull.sha, "job_failed").await
+    })
+    .await
+}
+
 fn check_soon(seen: Instant) -> Result<()> {
     let took = seen.elapsed();
     ensure!(took < SOON, "people were told {took:?} after the pod's state");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use seatrial_tests::{Change, Options, PATIENCE, Run, RunState, World};
+use seatrial_github_standin::{HookMode, NewPull};
+use seatrial_tests::{Change, Options, PATIENCE, Run, RunState, World, until};
 
 /// A slow application and a thorough health check: time enough to be killed in.
 const SLOW: [(&str, &str); 1] = [("hangSeconds", "2")];
@@ -89,6 +90,137 @@ async fn kill_while_removing(step: &str) -> Result<()> {
         ensure!(world.runs(n).await?.len() == 2, "there is a run too many");
         check_hit(&run, step)?;
         check_nothing_left_by_helm(world)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_while_the_check_is_looked_for_ends_in_the_same_world() -> Result<()> {
+    let settings = format!("{THOROUGH}waitFor: {{ check: build, timeout: 10m }}\n");
+    World::tell_with("kill-up-image", Options { settings, ..Options::default() }, async |world| {
+        world.slow("GET", "/commits/", 0).await?;
+        let pull = world.open_pull("slow", Change::values(&SLOW)).await?;
+        let n = pull.number;
+        let before = world.wait_step(n, "preview_up", "image").await?;
+        world.program.kill()?;
+        world.control.create_check_run(&world.repository, &pull.sha, "build", Some("success")).await?;
+        world.restart().await?;
+        check_same_end(world, n, &pull.sha, &before).await?;
+        check_hit(&world.rest.run(&before.id).await?, "image")
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_in_the_queue_keeps_the_line() -> Result<()> {
+    let environment = vec![("SEATRIAL_MAX_PREVIEWS", "1")];
+    World::tell_with("kill-up-place", Options { environment, ..Options::default() }, async |world| {
+        let first = world.open_pull("first", Change::page("first")).await?;
+        world.wait_ready(first.number, &first.sha).await?;
+        let second = world.open_pull("second", Change::page("second")).await?;
+        let before = world.wait_step(second.number, "preview_up", "place").await?;
+        world.program.kill()?;
+        world.restart().await?;
+        world.wait_comment(second.number, &["queued", "Next in line"], PATIENCE).await?;
+        let third = world.open_pull("third", Change::page("third")).await?;
+        world.wait_comment(third.number, &["queued", "2nd in line"], PATIENCE).await?;
+        // The place comes free while nobody is there to hear of it.
+        world.close(&first).await?;
+        world.wait_step(first.number, "preview_down", "gone").await?;
+        world.program.kill()?;
+        world.restart().await?;
+        world.wait_ready(second.number, &second.sha).await?;
+        let run = world.wait_run(second.number, "preview_up").await?;
+        ensure!(run.id == before.id && run.state == RunState::Succeeded, "{}", run.summary());
+        world.check_live(second.number, &second.sha).await?;
+        world.wait_comment(third.number, &["queued", "Next in line"], PATIENCE).await.map(drop)
+    })
+    .await
+}
+
+macro_rules! kill_while_falling_asleep_or_waking {
+    ($($test:ident: $workflow:literal $step:literal,)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() -> Result<()> {
+            kill_while_falling_asleep_or_waking($workflow, $step).await
+        }
+    )*};
+}
+
+kill_while_falling_asleep_or_waking! {
+    kill_9_in_scale_of_the_sleep_loses_no_replicas: "preview_sleep" "scale",
+    kill_9_in_report_of_the_sleep_loses_no_replicas: "preview_sleep" "report",
+    kill_9_in_scale_of_the_waking_loses_no_replicas: "preview_wake" "scale",
+    kill_9_in_rollout_of_the_waking_loses_no_replicas: "preview_wake" "rollout",
+    kill_9_in_report_of_the_waking_loses_no_replicas: "preview_wake" "report",
+}
+
+async fn kill_while_falling_asleep_or_waking(workflow: &str, step: &str) -> Result<()> {
+    World::tell(&format!("kill-{}-{step}", workflow.trim_start_matches("preview_")), async |world| {
+        let pull = world.open_pull("two", Change::values(&[("replicas", "2"), ("hangSeconds", "1")])).await?;
+        let n = pull.number;
+        let namespace = world.namespace(n);
+        world.wait_ready(n, &pull.sha).await?;
+        world.wait_run(n, "preview_up").await?;
+        for (verb, acted) in [("sleep", "preview_sleep"), ("wake", "preview_wake")] {
+            if acted == workflow && step == "report" {
+                world.slow("PATCH", "/issues/comments/", 0).await?;
+            }
+            let begun = world.rest.act(&namespace, verb).await?;
+            if acted == workflow {
+                world.wait_step(n, workflow, step).await?;
+                world.program.kill()?;
+                world.restart().await?;
+            }
+            let run = world.wait_run(n, acted).await?;
+            ensure!(run.id == begun && run.state == RunState::Succeeded, "{}", run.summary());
+            if acted == workflow && step == "report" {
+                check_hit(&run, step)?;
+            }
+            if verb == "sleep" {
+                let told = world.the_comment(n).await?;
+                ensure!(told.body.contains("Preview asleep"), "{}", told.body);
+                until("no pods", PATIENCE, async || Ok(world.cluster.pods(&namespace).await?.is_empty().then_some(())))
+                    .await?;
+            }
+        }
+        world.check_live(n, &pull.sha).await?;
+        let pods = world.cluster.pods(&namespace).await?.len();
+        ensure!(pods == 2, "there were 2 replicas, now there are {pods}");
+        world.check_never_two(n).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_in_a_reconciliation_repeats_nothing_and_forgets_nothing() -> Result<()> {
+    World::tell("kill-reconcile", async |world| {
+        let goes = world.open_pull("goes", Change::page("goes")).await?;
+        world.wait_ready(goes.number, &goes.sha).await?;
+        world.program.terminate(PATIENCE).await?;
+        world.hooks(HookMode::Lose).await?;
+        world.control.close(&world.repository, goes.number).await?;
+        world.branch("new", Change::page("new")).await?;
+        let new = NewPull { title: "New".to_owned(), head: "new".to_owned(), ..NewPull::default() };
+        let new = world.control.open_pull(&world.repository, &new).await?;
+        world.hooks(HookMode::Deliver).await?;
+        // The list of what is open takes long: long enough to be killed over it.
+        world.slow("GET", "/pulls", 0).await?;
+        world.restart().await?;
+        until("the reconciliation's comparison", PATIENCE, async || {
+            let runs = world.rest.runs("reconcile").await?;
+            let compares = |run: &Run| run.steps.iter().any(|step| step.name == "compare");
+            Ok(runs.last().is_some_and(compares).then_some(()))
+        })
+        .await?;
+        world.program.kill()?;
+        world.restart().await?;
+        world.wait_ready(new.number, &new.head_sha).await?;
+        world.wait_receipt(goes.number).await?;
+        world.check_live(new.number, &new.head_sha).await?;
+        world.check_gone(goes.number).await?;
+        ensure!(world.runs(new.number).await?.len() == 1, "it was deployed more than once");
+        world.check_never_two(new.number).await
     })
     .await
 }

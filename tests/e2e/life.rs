@@ -1,7 +1,12 @@
 //! Previews sleep, wake, and end when nobody uses them.
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use seatrial_tests::{Change, Options, PATIENCE, World, until};
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sleeping_preview_wakes_when_it_is_opened() -> Result<()> {
@@ -63,6 +68,33 @@ async fn what_nobody_uses_sleeps_is_warned_of_and_goes() -> Result<()> {
         world.check_gone(n).await?;
         // The pull request is open, and stays without: nobody used it.
         let pushed = world.push(&pull, Change::page("again")).await?;
+        world.wait_ready(n, &pushed).await?;
+        world.check_live(n, &pushed).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_an_interrupted_sleep_does_not_keep_the_next_deployment_asleep() -> Result<()> {
+    World::tell("half-asleep", async |world| {
+        // A chart that leaves the number of replicas to others, as one with an autoscaler does.
+        let pull = world.open_pull("page", Change::without_replicas("one")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.wait_run(n, "preview_up").await?;
+        // A sleep that a push interrupts right after its scaling leaves this.
+        let name = world.namespace(n);
+        let params = PatchParams::default();
+        let asleep = json!({ "metadata": { "annotations": {
+            "seatrial.dev/replicas-before-sleep": "{\"Deployment/shop\":1}"
+        } } });
+        Api::<Namespace>::all(world.cluster.client()).patch(&name, &params, &Patch::Merge(asleep)).await?;
+        let none = json!({ "spec": { "replicas": 0 } });
+        Api::<Deployment>::namespaced(world.cluster.client(), &name)
+            .patch_scale("shop", &params, &Patch::Merge(none))
+            .await?;
+        until("no pods", PATIENCE, async || Ok(world.cluster.pods(&name).await?.is_empty().then_some(()))).await?;
+        let pushed = world.push(&pull, Change::without_replicas("two")).await?;
         world.wait_ready(n, &pushed).await?;
         world.check_live(n, &pushed).await
     })

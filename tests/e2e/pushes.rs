@@ -1,7 +1,8 @@
 //! The newest commit wins, however many come.
 
-use anyhow::{Result, ensure};
-use seatrial_tests::{Change, RunState, World, said};
+use anyhow::{Context, Result, ensure};
+use seatrial_github_standin::HookMode;
+use seatrial_tests::{Change, PATIENCE, RunState, World, said, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_redeploys_at_the_new_commit_under_the_same_comment_and_url() -> Result<()> {
@@ -71,6 +72,47 @@ async fn of_many_pushes_at_once_only_the_newest_is_live() -> Result<()> {
         world.check_live(n, &newest).await?;
         let shas: Vec<&str> = shas.iter().map(String::as_str).collect();
         check_order(world, n, &shas).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_ten_pushes_in_a_second_the_newest_is_live_whatever_order_they_are_told_in() -> Result<()> {
+    World::tell("ten-pushes", async |world| {
+        let pull = world.open_pull("busy", Change::page("0")).await?;
+        let n = pull.number;
+        world.wait_step(n, "preview_up", "release").await?;
+        world.hooks(HookMode::Hold).await?;
+        let mut newest = pull.sha.clone();
+        for text in 1..=10 {
+            newest = world.push_unheard(&pull, Change::page(&text.to_string())).await?;
+        }
+        // All at once, and the newest first.
+        let held = world.control.deliveries().await?.into_iter().filter(|one| one.status_code.is_none());
+        let mut held: Vec<u64> =
+            held.filter(|one| one.action.as_deref() == Some("synchronize")).map(|one| one.id).collect();
+        ensure!(held.len() == 10, "{} events are held", held.len());
+        held.reverse();
+        world.control.release(&held).await?;
+        world.wait_ready(n, &newest).await?;
+        let runs = until("the end of all runs", PATIENCE, async || {
+            let runs = world.runs(n).await?;
+            Ok((runs.len() == 11 && runs.iter().all(|run| run.state.is_final())).then_some(runs))
+        })
+        .await?;
+        let (last, older) = runs.split_last().context("there are no runs")?;
+        ensure!(last.state == RunState::Succeeded, "{}", last.summary());
+        let not_superseded = older.iter().find(|run| run.state != RunState::Cancelled);
+        ensure!(not_superseded.is_none(), "{}", not_superseded.map(|run| run.summary()).unwrap_or_default());
+        world.check_live(n, &newest).await?;
+        world.check_never_two(n).await?;
+        let pods = until("one pod", PATIENCE, async || {
+            let pods = world.cluster.pods(&world.namespace(n)).await?;
+            Ok((pods.len() == 1).then_some(pods))
+        })
+        .await?;
+        ensure!(pods.len() == 1, "old pods are left");
+        Ok(())
     })
     .await
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -21,14 +21,14 @@ const TOKEN_SECONDS: i64 = 24 * 3600;
 
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
-/// A kubeconfig with Seatrial's own rights and no others.
-pub(crate) async fn kubeconfig(setting: &Setting, cluster: &Cluster) -> Result<String> {
+/// A kubeconfig with Seatrial's own rights and no others, which reaches the cluster at `address`.
+pub(crate) async fn kubeconfig(setting: &Setting, cluster: &Cluster, address: &Value) -> Result<String> {
     INSTALLED.get_or_try_init(|| install(setting, cluster)).await?;
     let token = request_token(cluster).await?;
     let text = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{ "name": "tests", "cluster": cluster.address() }],
+        "clusters": [{ "name": "tests", "cluster": address }],
         "users": [{ "name": ACCOUNT, "user": { "token": token } }],
         "contexts": [{ "name": "tests", "context": { "cluster": "tests", "user": ACCOUNT } }],
         "current-context": "tests",

@@ -15,6 +15,7 @@ mod rest;
 mod sample;
 mod setting;
 mod webhook;
+mod wire;
 mod world;
 
 pub use cluster::{Cluster, Trouble};

@@ -1,7 +1,13 @@
-//! Images of the sample application: every commit's is the same one under another tag.
+//! Images of the sample application: every commit's is the same one under another tag. And its
+//! chart, as others publish theirs.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use tokio::process::Command;
+
+use crate::{Setting, sample};
 
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
@@ -10,12 +16,39 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     host: String,
+    helm: PathBuf,
     http: reqwest::Client,
 }
 
 impl Registry {
-    pub(crate) fn new(host: &str, http: reqwest::Client) -> Self {
-        Self { host: host.to_owned(), http }
+    pub(crate) fn new(setting: &Setting, http: reqwest::Client) -> Self {
+        Self { host: setting.registry.clone(), helm: setting.helm.clone(), http }
+    }
+
+    /// Packs the sample's chart in `folder` under another name, version and values, and pushes it;
+    /// answers its reference without a version.
+    pub(crate) async fn publish_chart(
+        &self,
+        folder: &Path,
+        name: &str,
+        version: &str,
+        values: &[(&str, &str)],
+    ) -> Result<String> {
+        let chart = folder.join(name);
+        sample::write_chart(&chart, name, values)?;
+        let text = |path: &Path| path.display().to_string();
+        self.helm(&["package", &text(&chart), "--version", version, "--destination", &text(folder)]).await?;
+        let package = folder.join(format!("{name}-{version}.tgz"));
+        let charts = format!("oci://{}/charts", self.host);
+        self.helm(&["push", "--plain-http", &text(&package), &charts]).await?;
+        Ok(format!("{charts}/{name}"))
+    }
+
+    async fn helm(&self, arguments: &[&str]) -> Result<()> {
+        let output = Command::new(&self.helm).args(arguments).kill_on_drop(true).output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "helm {arguments:?}: {}", said.trim());
+        Ok(())
     }
 
     /// The image's name without a tag.

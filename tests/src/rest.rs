@@ -220,6 +220,13 @@ impl Rest {
         self.ask(Method::POST, &format!("/previews/{namespace}/{verb}"), None).await
     }
 
+    /// Asks a run to stop.
+    pub async fn cancel(&self, run: &str) -> Result<()> {
+        let (status, body) = self.call(Method::POST, &format!("/runs/{run}/cancel")).await?;
+        ensure!(status.is_success(), "the cancellation was answered with {status}: {body}");
+        Ok(())
+    }
+
     /// Asks for long work; answers the id of its run.
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<String> {
         let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);

@@ -16,6 +16,7 @@ use crate::registry::Registry;
 use crate::rest::Rest;
 use crate::sample;
 use crate::webhook::SECRET;
+use crate::wire::Wire;
 use crate::{ASK_EVERY, Cluster, Setting, account, evidence};
 
 mod actions;
@@ -37,6 +38,8 @@ pub struct Options {
     pub environment: Vec<(&'static str, &'static str)>,
     /// The base branch has no `.seatrial.yaml`.
     pub unconfigured: bool,
+    /// The program reaches the cluster over a line that can be cut.
+    pub cuttable: bool,
     /// The repository's name as it is, instead of a unique one.
     pub repository: Option<String>,
     /// Ports that people may know, taken if they are free.
@@ -68,6 +71,8 @@ pub struct World {
     http: reqwest::Client,
     /// Namespaces that the test made itself.
     foreign: Vec<String>,
+    /// The line between the program and the cluster, if it can be cut.
+    wire: Option<Wire>,
     folder: TempDir,
     /// The repository's name, where it is not unique.
     _lock: Option<File>,
@@ -124,7 +129,13 @@ impl World {
             .build()?;
         let folder = tempfile::Builder::new().prefix(&format!("seatrial-{name}-")).tempdir()?;
         let kubeconfig = folder.path().join("kubeconfig");
-        std::fs::write(&kubeconfig, account::kubeconfig(&setting, &cluster).await?)?;
+        let (wire, address) = if options.cuttable {
+            let (wire, address) = Wire::to(cluster.address()).await?;
+            (Some(wire), address)
+        } else {
+            (None, cluster.address().clone())
+        };
+        std::fs::write(&kubeconfig, account::kubeconfig(&setting, &cluster, &address).await?)?;
 
         let github = start_github(options.github_port).await?;
         let control = github.control()?;
@@ -141,7 +152,7 @@ impl World {
                 known
             }
         };
-        let registry = Registry::new(&setting.registry, http.clone());
+        let registry = Registry::new(&setting, http.clone());
         let settings = (!options.unconfigured).then(|| sample::settings(&registry.image(), &options.settings));
         control.repository(&repository, sample::repository(settings.as_deref())?).await?;
 
@@ -170,6 +181,7 @@ impl World {
             registry,
             http,
             foreign: Vec::new(),
+            wire,
             folder,
             _lock: lock,
         })

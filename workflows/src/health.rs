@@ -61,6 +61,11 @@ pub(crate) async fn check_health(
     if tokio::time::timeout(check.timeout, asking).await.is_ok() {
         return Ok(Health { target: Some(target), skipped: None });
     }
+    if last.as_ref().is_err_and(Error::is_transient) {
+        // Is it the application that does not answer, or Kubernetes that cannot be asked? The latter
+        // says nothing about the application.
+        world.cluster.find_target(namespace, check.service.as_deref(), check.port).await.map_err(failure)?;
+    }
     let evidence = evidence(world, environment, &last).await;
     Err(failure(Error::diagnosed(Diagnosis {
         reason: Reason::HealthCheck,

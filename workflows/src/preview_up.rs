@@ -5,7 +5,7 @@ use std::time::Duration;
 use seatrial_engine::{Backoff, Context, Failure, StepTime, Workflow};
 use seatrial_preview::comment::{self, CommentState, StepLine, StepLineState};
 use seatrial_preview::environment::{Direction, Environment};
-use seatrial_preview::failure::{Diagnosis, Reason};
+use seatrial_preview::failure::{Diagnosis, Evidence, Reason};
 use seatrial_preview::ports::{Fact, NamespaceSpec, Rollout};
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::release::{ChartSource, Release, ReleaseSpec};
@@ -51,6 +51,9 @@ struct Plan {
 
 /// Kubernetes' and GitHub's hiccups: 3 retries with exponential backoff (FR-011).
 pub(crate) const RETRIES: Backoff = Backoff::transient(3);
+/// Kubernetes may be away for a minute: an upgrade of its control plane takes as long.
+pub(crate) const UNTIL_KUBERNETES_IS_BACK: Backoff =
+    Backoff { retries: 10, first: Duration::from_secs(1), max: Duration::from_secs(15) };
 const MINUTE: Duration = Duration::from_secs(60);
 /// The preview is live whether GitHub can be told or not: it is told when it is back.
 pub(crate) const UNTIL_GITHUB_IS_BACK: Backoff =
@@ -111,7 +114,9 @@ impl Workflow for PreviewUp {
             // Wherever it was: something about this commit may have been said already.
             Err(cancelled) if cancelled.is_cancelled() => {
                 let cx = cx.shielded("cancelled");
-                cx.step("withdraw", || self.withdraw(&cx, &conversation, &cancelled)).timeout(MINUTE).await?;
+                cx.step("withdraw", || self.withdraw(&cx, &conversation, &admitted.environment, &cancelled))
+                    .timeout(MINUTE)
+                    .await?;
                 Err(cancelled)
             }
             told => told,
@@ -185,21 +190,27 @@ impl PreviewUp {
     async fn deploy(&self, cx: &Context, admitted: &Admitted, plan: &Plan) -> Result<Vec<String>, Failure> {
         let environment = &admitted.environment;
         // A namespace of ours that is still being deleted is waited for.
-        cx.step("namespace", || self.ensure_namespace(environment, plan)).retry(RETRIES).timeout(5 * MINUTE).await?;
-        cx.step("policies", || self.apply_policies(admitted, plan)).retry(RETRIES).timeout(2 * MINUTE).await?;
+        cx.step("namespace", || self.ensure_namespace(environment, plan))
+            .retry(UNTIL_KUBERNETES_IS_BACK)
+            .timeout(5 * MINUTE)
+            .await?;
+        cx.step("policies", || self.apply_policies(admitted, plan))
+            .retry(UNTIL_KUBERNETES_IS_BACK)
+            .timeout(2 * MINUTE)
+            .await?;
         let release = cx
             .step("release", || self.release(environment, admitted, plan))
-            .retry(RETRIES)
+            .retry(UNTIL_KUBERNETES_IS_BACK)
             // Hooks are the chart's own and may take long; Helm itself is bounded by its adapter.
             .timeout(20 * MINUTE)
             .await?;
         cx.step("rollout", || self.await_rollout(cx, environment, plan))
-            .retry(RETRIES)
+            .retry(UNTIL_KUBERNETES_IS_BACK)
             .timeout(plan.settings.rollout.timeout + MINUTE)
             .await?;
         let health = cx
             .step("health", || check_health(&self.world, cx, environment, &plan.settings.health))
-            .retry(RETRIES)
+            .retry(UNTIL_KUBERNETES_IS_BACK)
             .timeout(plan.settings.health.timeout + MINUTE)
             .await?;
         Ok(notes(&release, &health))
@@ -227,7 +238,8 @@ impl PreviewUp {
 
     /// A pull request that was deployed and is no longer admitted does not keep its preview.
     async fn remove_what_is_there(&self, cx: &Context, environment: &Environment) -> Result<(), Failure> {
-        if environment.live_sha.is_none() && environment.deployment.is_none() {
+        // What failed before GitHub could be told of it has a namespace, too.
+        if environment.live_sha.is_none() && environment.deployment.is_none() && !environment.has_place {
             return Ok(());
         }
         let down = PreviewDown::new(self.world.clone());
@@ -338,7 +350,35 @@ impl PreviewUp {
         };
         let (access, source) =
             tokio::try_join!(cluster.helm_access(&environment.namespace), source).map_err(failure)?;
-        releases.install(&environment.namespace, &access, &plan.release, source).await.map_err(failure)
+        match releases.install(&environment.namespace, &access, &plan.release, source).await {
+            Ok(release) => Ok(release),
+            Err(error) => Err(failure(self.with_last_words(environment, error).await)),
+        }
+    }
+
+    /// Helm says that a hook failed; what the hook said is in the cluster.
+    async fn with_last_words(&self, environment: &Environment, mut error: Error) -> Error {
+        let Some(diagnosis) = error.diagnosis.as_mut() else { return error };
+        let Some(job) = diagnosis.culprit.strip_prefix("hook Job \"").and_then(|name| name.strip_suffix('"')) else {
+            return error;
+        };
+        let snapshot = self.world.cluster.snapshot(&environment.namespace);
+        match tokio::time::timeout(Duration::from_secs(10), snapshot).await {
+            Ok(Ok(snapshot)) => {
+                let of_job = |pod: &str| pod.strip_prefix(job).is_some_and(|rest| rest.starts_with('-'));
+                let logs = snapshot.logs.into_iter().filter(|log| of_job(&log.pod) && !log.text.is_empty());
+                let said: Vec<_> = logs
+                    .map(|log| Evidence {
+                        title: format!("Last log lines of container {:?}", log.container),
+                        text: last_lines(&log.text),
+                    })
+                    .collect();
+                diagnosis.evidence.extend(said);
+            }
+            Ok(Err(e)) => warn!(error = %e, "what the hook said could not be had"),
+            Err(_) => warn!("what the hook said could not be had in time"),
+        }
+        error
     }
 
     async fn await_rollout(&self, cx: &Context, environment: &Environment, plan: &Plan) -> Result<Rollout, Failure> {
@@ -347,10 +387,9 @@ impl PreviewUp {
             std::sync::Arc::new(move |text| cx.progress(text))
         };
         let (cluster, namespace) = (&self.world.cluster, &environment.namespace);
-        if environment.life.asleep_since.is_some() {
-            // Helm need not have touched what only its replicas were taken from.
-            cluster.scale_back(namespace).await.map_err(failure)?;
-        }
+        // Helm need not have touched what only its replicas were taken from, by a sleep that may have
+        // been interrupted before it was on record.
+        cluster.scale_back(namespace).await.map_err(failure)?;
         let limit = plan.settings.rollout.timeout;
         let rollout = cluster.await_rollout(namespace, progress);
         match tokio::time::timeout(limit, rollout).await {
@@ -391,7 +430,13 @@ impl PreviewUp {
 
     /// The newer run speaks for the pull request; only this commit's own marks are taken back.
     /// A run that a person cancelled has no successor and says so.
-    async fn withdraw(&self, cx: &Context, conversation: &Conversation, cancelled: &Failure) -> Result<(), Failure> {
+    async fn withdraw(
+        &self,
+        cx: &Context,
+        conversation: &Conversation,
+        environment: &Environment,
+        cancelled: &Failure,
+    ) -> Result<(), Failure> {
         if cancelled.is_superseded() {
             let withdrawn = conversation.withdraw("Superseded: this commit was not deployed");
             if let Ok(Err(e)) = tokio::time::timeout(Duration::from_secs(5), withdrawn).await {
@@ -399,6 +444,7 @@ impl PreviewUp {
             }
             return Ok(());
         }
+        self.world.environments.remember(environment.id, Fact::LeftLine).await.map_err(failure)?;
         let state = CommentState::Failed {
             step: current_step(cx),
             diagnosis: Diagnosis {
@@ -465,6 +511,13 @@ pub(crate) fn unless_github_refuses(said: PortResult<()>) -> Result<(), Failure>
         }
         other => other.map_err(failure),
     }
+}
+
+/// So much of a log is evidence.
+fn last_lines(log: &str) -> String {
+    const LINES: usize = 20;
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// The release's name in every namespace: a namespace holds one release.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::World;
 use crate::conversation::Conversation;
 use crate::failures::{diagnosis, failure};
-use crate::preview_up::{RETRIES, UNTIL_GITHUB_IS_BACK, unless_github_refuses};
+use crate::preview_up::{RETRIES, UNTIL_GITHUB_IS_BACK, UNTIL_KUBERNETES_IS_BACK, unless_github_refuses};
 use crate::waits::await_place;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,10 +48,11 @@ impl PreviewWake {
     async fn wake(&self, cx: &Context, environment: &Environment) -> Result<Rollout, Failure> {
         let cluster = &self.world.cluster;
         cx.step("scale", || async { cluster.scale_back(&environment.namespace).await.map_err(failure) })
-            .retry(RETRIES)
+            .retry(UNTIL_KUBERNETES_IS_BACK)
             .timeout(MINUTE)
             .await?;
-        cx.step("rollout", || self.await_ready(cx, environment)).retry(RETRIES).timeout(READY_AGAIN + MINUTE).await
+        let ready = cx.step("rollout", || self.await_ready(cx, environment)).retry(UNTIL_KUBERNETES_IS_BACK);
+        ready.timeout(READY_AGAIN + MINUTE).await
     }
 
     async fn await_ready(&self, cx: &Context, environment: &Environment) -> Result<Rollout, Failure> {
@@ -109,7 +110,14 @@ impl Workflow for PreviewWake {
         let Some(environment) = found else { return Ok(Outcome::LeftAlone) };
         let sha = environment.live_sha.clone().unwrap_or_else(|| environment.head_sha.clone());
         let conversation = Conversation::new(&self.world, &environment, &sha);
-        await_place(&self.world, &cx, &conversation, &environment).await?;
+        match await_place(&self.world, &cx, &conversation, &environment).await {
+            Err(cancelled) if cancelled.is_cancelled() && !cancelled.is_superseded() => {
+                let leave = || async { environments.remember(environment.id, Fact::LeftLine).await.map_err(failure) };
+                cx.shielded("cancelled").step("leave_line", leave).timeout(MINUTE).await?;
+                return Err(cancelled);
+            }
+            waited => waited?,
+        }
         match self.wake(&cx, &environment).await {
             Err(cancelled) if cancelled.is_cancelled() => return Err(cancelled),
             Err(failed) => {

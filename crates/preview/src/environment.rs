@@ -42,6 +42,9 @@ pub struct Environment {
     /// It is in the queue for a place.
     #[serde(default)]
     pub waits_for_place: bool,
+    /// It has a place: there may be something of it in the cluster.
+    #[serde(default)]
+    pub has_place: bool,
     /// What the comment says.
     #[serde(default)]
     pub said: Option<Said>,

@@ -421,7 +421,10 @@ pub enum Fact {
     /// What the comment says now.
     Said(Box<Said>),
     Refused(String),
+    /// Whoever waits for a place does so no longer.
     Failed(Diagnosis),
+    /// It was cancelled, and waits for a place no longer.
+    LeftLine,
     Deleted(Receipt),
     /// What has its name in the cluster is somebody else's.
     NotOurs(Diagnosis),

@@ -3,14 +3,18 @@
 package main
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io"
 	"log"
 	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -57,7 +61,55 @@ func handler(v version, healthy bool) http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	mux.HandleFunc("GET /echo", echo)
+	mux.HandleFunc("POST /count", func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintln(w, n)
+	})
+	mux.HandleFunc("GET /bytes", func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(r.FormValue("n"))
+		if err != nil || n < 0 {
+			http.Error(w, "n is not a number of bytes", http.StatusBadRequest)
+			return
+		}
+		// Whoever went away does not want the rest.
+		_, _ = io.CopyN(w, endless{}, int64(n))
+	})
 	return logged(mux)
+}
+
+// endless is as many letters as anybody wants.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// echo begins a WebSocket as RFC 6455 has it, and sends back what comes, byte by byte: what is
+// shown is that a proxy lets it through, so frames do not matter.
+func echo(w http.ResponseWriter, r *http.Request) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		http.Error(w, "not a WebSocket", http.StatusUpgradeRequired)
+		return
+	}
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	connection, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		log.Printf("echo: %v", err)
+		return
+	}
+	defer connection.Close()
+	fmt.Fprintf(connection, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+	if _, err := io.Copy(connection, buffered); err != nil {
+		log.Printf("echo: %v", err)
+	}
 }
 
 // logged writes one line per request. The path is quoted: it is the client's text.
@@ -73,6 +125,10 @@ func logged(next http.Handler) http.Handler {
 type recorder struct {
 	http.ResponseWriter
 	status int
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter {
+	return r.ResponseWriter
 }
 
 func (r *recorder) WriteHeader(status int) {

@@ -21,6 +21,9 @@ func TestAnswers(t *testing.T) {
 		{"/healthz", true, http.StatusOK, "ok"},
 		{"/healthz", false, http.StatusServiceUnavailable, "unhealthy"},
 		{"/other", true, http.StatusNotFound, ""},
+		{"/echo", true, http.StatusUpgradeRequired, "not a WebSocket"},
+		{"/bytes?n=3", true, http.StatusOK, "xxx"},
+		{"/bytes?n=-3", true, http.StatusBadRequest, ""},
 	} {
 		answer := httptest.NewRecorder()
 		handler(v, c.healthy).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, c.path, nil))

@@ -62,6 +62,15 @@ impl World {
         Ok(sha)
     }
 
+    /// Commits another `.seatrial.yaml` to the base branch. `{image}` stands for the sample
+    /// application's image.
+    pub async fn set_settings(&self, settings: &str) -> Result<()> {
+        let settings = settings.replace("{image}", &self.registry.image());
+        let files = seatrial_github_standin::files([(".seatrial.yaml", settings.as_str())]);
+        let commit = NewCommit { branch: "main".to_owned(), files, ..NewCommit::default() };
+        self.control.commit(&self.repository, &commit).await.map(drop)
+    }
+
     /// The commit's image was built.
     pub async fn publish_image(&self, sha: &str) -> Result<()> {
         self.registry.tag(sha).await
@@ -127,6 +136,21 @@ impl World {
     /// GitHub takes this long for the next request of this kind.
     pub async fn slow(&self, method: &str, path: &str, skip: u32) -> Result<()> {
         self.fault(Fault::new(Action::Delay { ms: 3_000 }).on(method, &self.api_path(path)).after(skip)).await
+    }
+
+    /// The Kubernetes API is away, as far as the program can see.
+    pub fn cut_off_cluster(&self) -> Result<()> {
+        self.wire.as_ref().context("the world was not made with `cuttable`").map(|wire| wire.cut())
+    }
+
+    /// The Kubernetes API is back.
+    pub fn reach_cluster_again(&self) -> Result<()> {
+        self.wire.as_ref().context("the world was not made with `cuttable`").map(|wire| wire.mend())
+    }
+
+    /// Publishes the sample's chart as `oci://REGISTRY/charts/NAME`, with other values; answers the reference without a version.
+    pub async fn publish_chart(&self, name: &str, version: &str, values: &[(&str, &str)]) -> Result<String> {
+        self.registry.publish_chart(self.folder.path(), name, version, values).await
     }
 
     /// Sends a delivery to the webhook; answers the status code.

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use seatrial_engine::{JournalError, NewRun, NewSignal, RunId};
+use seatrial_engine::{JournalError, NewRun, NewSignal, OnConflict, RunId};
 use seatrial_preview::naming::UrlTemplate;
-use seatrial_preview::ports::ARRIVED;
+use seatrial_preview::ports::{ARRIVED, ROOM};
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::{DeliveryId, HeadSha, PullRequestRef, RepositoryName};
 use sqlx::Row as _;
@@ -88,7 +88,11 @@ async fn accept(
         }
         Meaning::Start { pull_request, run: new_run, .. } => {
             environments::ensure(connection, pull_request, template, now).await?;
-            let (started, told) = start::start(connection, new_run, now).await?;
+            let mut new_run = new_run.clone();
+            if new_run.on_conflict == OnConflict::Queue && only_waits(connection, &new_run).await? {
+                new_run.on_conflict = OnConflict::Supersede;
+            }
+            let (started, told) = start::start(connection, &new_run, now).await?;
             (run, effects) = (Some(started.id), told);
         }
         Meaning::Command(new_run) => {
@@ -140,6 +144,22 @@ async fn is_idle(
     .fetch_one(connection)
     .await?;
     Ok(idle)
+}
+
+/// What has the key waits for an image, a check or a place: nothing is begun that would have to be
+/// let finish, and it may be hours until it goes on.
+async fn only_waits(connection: &mut Connection, new_run: &NewRun) -> Result<bool, StoreError> {
+    let Some(key) = &new_run.key else { return Ok(false) };
+    db::lock_key(connection, key).await?;
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM runs WHERE key = $1 AND state = 'waiting' AND awaits_signal
+                                             AND (open LIKE $2 OR open LIKE $3))",
+    )
+    .bind(key)
+    .bind(format!("%\"{ARRIVED}\"%"))
+    .bind(format!("%\"{ROOM}\"%"))
+    .fetch_one(connection)
+    .await?)
 }
 
 /// Tells the deployments that wait for an image or a check to look again.

@@ -85,7 +85,7 @@ impl Environments for Db {
     async fn reserve(&self, environment: EnvironmentId, capacity: Capacity) -> PortResult<Place> {
         let given = (environment, capacity, self.clock.now());
         let reserved = self.writer.write(given, |c, (environment, capacity, now)| {
-            Box::pin(async move { Ok((places::reserve(c, environment, capacity, now).await?, Effects::none())) })
+            Box::pin(async move { places::reserve(c, environment, capacity, now).await })
         });
         Ok(reserved.await?)
     }
@@ -269,6 +269,11 @@ async fn remember(
             "UPDATE environments SET failure = $1, live_sha = NULL, target = NULL, asleep_since = NULL, updated_at = $2 WHERE id = $3",
         )
         .bind(to_json(diagnosis)?),
+        Fact::LeftLine => sqlx::query(
+            "UPDATE environments SET place_since = CASE WHEN place = $1 THEN NULL ELSE place_since END, updated_at = $2
+             WHERE id = $3",
+        )
+        .bind("waiting"),
         Fact::Deleted(receipt) => sqlx::query(
             "UPDATE environments SET receipt = $1, live_sha = NULL, target = NULL, failure = NULL, kept_until = NULL,
                                      pinned = FALSE, asleep_since = NULL, warned_at = NULL, updated_at = $2 WHERE id = $3",
@@ -290,6 +295,7 @@ async fn remember(
         Fact::Deleted(_) | Fact::NotOurs(_) | Fact::Refused(_) | Fact::Asleep(true) => {
             places::release(connection, environment, now).await?
         }
+        Fact::Failed(_) | Fact::LeftLine => places::leave_line(connection, environment, now).await?,
         _ => Effects::none(),
     };
     Ok(((), effects))
@@ -475,6 +481,7 @@ fn read_environment(row: &Row, id: &str, failure: &str, created_at: &str) -> Res
             warned_at: optional_time(row, "warned_at")?,
         },
         approval: optional_json(row, "approval")?,
+        has_place: row.try_get::<Option<&str>, _>("place")? == Some("taken"),
         waits_for_place: row.try_get::<Option<&str>, _>("place")? == Some("waiting"),
         // Only a hint: what another version of the program said is not needed to go on.
         said: optional_json(row, "said").unwrap_or_default(),

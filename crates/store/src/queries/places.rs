@@ -30,16 +30,18 @@ pub(super) async fn reserve(
     environment: EnvironmentId,
     capacity: Capacity,
     now: DateTime<Utc>,
-) -> Result<Place, StoreError> {
+) -> Result<(Place, Effects), StoreError> {
     db::lock_key(connection, LOCK).await?;
     let own = sqlx::query("SELECT repository, place, place_since FROM environments WHERE id = $1")
         .bind(environment.0)
         .fetch_optional(&mut *connection)
         .await?
         .ok_or_else(|| StoreError::Invalid(format!("environment {environment} does not exist")))?;
-    if own.try_get::<Option<&str>, _>("place")? == Some("taken") {
-        return Ok(Place::Taken);
+    let has = own.try_get::<Option<&str>, _>("place")?;
+    if has == Some("taken") {
+        return Ok((Place::Taken, Effects::none()));
     }
+    let waited = has == Some("waiting");
     let repository: String = own.try_get("repository")?;
     let since = own.try_get::<Option<i64>, _>("place_since")?.unwrap_or(millis(now));
     let line = Line::read(connection, environment, since).await?;
@@ -52,10 +54,13 @@ pub(super) async fn reserve(
         .execute(&mut *connection)
         .await?;
     match held_up {
-        None => Ok(Place::Taken),
+        // Those behind it move up, and people are told.
+        None if waited => Ok((Place::Taken, tell_waiting(connection, now).await?)),
+        None => Ok((Place::Taken, Effects::none())),
         Some((held_by, ahead)) => {
             let position = ahead + 1;
-            Ok(Place::Waiting { position, wait: judge_wait(connection, position, now).await?, held_by })
+            let place = Place::Waiting { position, wait: judge_wait(connection, position, now).await?, held_by };
+            Ok((place, Effects::none()))
         }
     }
 }
@@ -145,10 +150,34 @@ pub(super) async fn release(
     .execute(&mut *connection)
     .await?
     .rows_affected();
-    let mut effects = Effects::none();
     if freed == 0 {
-        return Ok(effects);
+        return Ok(Effects::none());
     }
+    tell_waiting(connection, now).await
+}
+
+/// The environment waits no longer: those behind it move up. One that has a place keeps it, with
+/// what it has in the cluster.
+pub(super) async fn leave_line(
+    connection: &mut Connection,
+    environment: EnvironmentId,
+    now: DateTime<Utc>,
+) -> Result<Effects, StoreError> {
+    let left =
+        sqlx::query("UPDATE environments SET place = NULL, place_since = NULL WHERE id = $1 AND place = 'waiting'")
+            .bind(environment.0)
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+    if left == 0 {
+        return Ok(Effects::none());
+    }
+    tell_waiting(connection, now).await
+}
+
+/// Tells those that wait to look again.
+async fn tell_waiting(connection: &mut Connection, now: DateTime<Utc>) -> Result<Effects, StoreError> {
+    let mut effects = Effects::none();
     let waiting: Vec<Uuid> = sqlx::query_scalar(
         "SELECT r.id FROM environments e JOIN runs r ON r.key = e.repository || '#' || e.number
          WHERE e.place = 'waiting' AND r.state IN ('running', 'waiting') ORDER BY e.place_since, e.id LIMIT $1",
