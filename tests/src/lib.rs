@@ -17,7 +17,7 @@ mod setting;
 mod webhook;
 mod world;
 
-pub use cluster::{Cluster, Trouble};
+pub use cluster::{Cluster, Trouble, is_rolled_out};
 pub use pages::Answer;
 pub use program::{Program, TOKEN};
 pub use rest::{Attempt, Rest, Run, RunState, Step, StepStatus};
