@@ -197,7 +197,8 @@ fn trouble(pod: &Pod, reasons: &[&str]) -> Option<Trouble> {
     })
 }
 
-fn is_rolled_out(deployment: &Deployment) -> bool {
+/// Whether all of its pods are of the newest template and ready.
+pub fn is_rolled_out(deployment: &Deployment) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     deployment.status.as_ref().is_some_and(|status| {
         status.observed_generation == deployment.metadata.generation

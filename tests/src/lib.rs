@@ -18,7 +18,7 @@ mod webhook;
 mod wire;
 mod world;
 
-pub use cluster::{Cluster, Trouble};
+pub use cluster::{Cluster, Trouble, is_rolled_out};
 pub use pages::Answer;
 pub use program::{Program, TOKEN};
 pub use rest::{Attempt, Rest, Run, RunState, Step, StepStatus};

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -120,9 +121,14 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs helm; `Ok` also when it failed.
+    /// Runs helm; `Ok` also when it failed. Counts its time: a deployment's own is what is left.
     async fn helm(&self, words: &[&str]) -> Result<Output> {
-        process::run(self.program, &arguments(words), &self.workspace).await
+        let begun = Instant::now();
+        let output = process::run(self.program, &arguments(words), &self.workspace).await;
+        let (seconds, verb) = (begun.elapsed().as_secs_f64(), words.first().copied().unwrap_or_default());
+        metrics::histogram!("helm_duration_seconds", "verb" => verb.to_owned()).record(seconds);
+        tracing::debug!(namespace = %self.namespace, release = %self.release, verb, seconds, "helm ended");
+        output
     }
 
     fn failed(&self, verb: &str, output: &Output) -> Error {

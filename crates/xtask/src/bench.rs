@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what things cost, in release builds, on power-safe databases.
 
+mod deploy;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use crate::{shell, workspace};
 pub enum Bench {
     /// The workflow engine beside durare and dbos: runs a second, commits, latency, recovery.
     Engine(Engine),
+    /// A pull request's way to its preview on the local cluster: in all, and Seatrial's own part.
+    Deploy(deploy::Deploy),
 }
 
 #[derive(Args)]
@@ -34,9 +38,11 @@ pub struct Engine {
 }
 
 pub fn run(bench: &Bench) -> Result<ExitCode> {
-    let Bench::Engine(engine) = bench;
-    let report = engine.measure()?;
-    if engine.json {
+    let (report, json) = match bench {
+        Bench::Engine(engine) => (engine.measure()?, engine.json),
+        Bench::Deploy(deploy) => (deploy.measure()?, deploy.json),
+    };
+    if json {
         println!("{report}");
     } else {
         println!("{}", serde_json::to_string_pretty(&report)?);

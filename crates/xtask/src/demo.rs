@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::stage::Stage;
-use crate::workspace;
+use crate::workspace::{self, Profile};
 
 /// The whole story: a pull request gets its preview, survives a kill, and goes away again.
 #[derive(Args)]
@@ -22,8 +22,8 @@ pub struct Demo {
 pub fn run(demo: Demo) -> Result<ExitCode> {
     let mut build = workspace::cargo("build");
     build.args(["--bin", "seatrial", "--bin", "demo"]);
-    let stage = Stage::set(demo.context, &mut build)?;
-    let program = workspace::program("demo")?;
+    let stage = Stage::set(demo.context, Profile::Debug, &mut build)?;
+    let program = workspace::program(Profile::Debug, "demo")?;
     let mut command = std::process::Command::new(&program);
     stage.describe(&mut command);
     command.env("CARGO_MANIFEST_DIR", workspace::root().join("tests"));

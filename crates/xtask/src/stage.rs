@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cluster;
 use crate::progress::step;
-use crate::workspace;
+use crate::workspace::{self, Profile};
 
 /// Ready for the end-to-end tests and the demonstration.
 pub struct Stage {
@@ -23,8 +23,8 @@ pub struct Stage {
 
 impl Stage {
     /// Makes what is missing. With `context`, that context of `KUBECONFIG` is used, and nothing
-    /// is started; never the current context by itself.
-    pub fn set(context: Option<String>, build: &mut Command) -> Result<Self> {
+    /// is started; never the current context by itself. `build` builds with `profile`.
+    pub fn set(context: Option<String>, profile: Profile, build: &mut Command) -> Result<Self> {
         let (ground, built) = thread::scope(|scope| {
             let ground = scope.spawn(|| ground(context));
             let built = step("build the workspace", || workspace::show(build));
@@ -32,7 +32,7 @@ impl Stage {
         });
         built?;
         let (kubeconfig, context, helm, registry) = ground?;
-        Ok(Self { kubeconfig, context, helm, registry, program: workspace::program("seatrial")? })
+        Ok(Self { kubeconfig, context, helm, registry, program: workspace::program(profile, "seatrial")? })
     }
 
     /// Tells a test or the demonstration where everything is.

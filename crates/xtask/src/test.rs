@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::postgres::Postgres;
 use crate::progress::{seconds, step};
 use crate::stage::Stage;
+use crate::workspace::Profile;
 use crate::{chart, house, shell, workspace};
 
 /// Every check that exists, ring by ring.
@@ -60,7 +61,7 @@ pub fn run(test: &Test) -> Result<ExitCode> {
     let mut build = workspace::cargo("build");
     build.arg("--all-targets");
     let stage = if rings.iter().any(|ring| ring.needs_cluster()) {
-        Some(Stage::set(test.context.clone(), &mut build)?)
+        Some(Stage::set(test.context.clone(), Profile::Debug, &mut build)?)
     } else {
         None
     };

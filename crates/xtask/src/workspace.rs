@@ -41,11 +41,22 @@ pub fn show(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// How the workspace is built, which is also the folder that cargo puts programs into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    Debug,
+    Release,
+}
+
 /// Where cargo puts a program of the workspace.
-pub fn program(name: &str) -> Result<PathBuf> {
+pub fn program(profile: Profile, name: &str) -> Result<PathBuf> {
     let mut command = plain_cargo("metadata");
     command.args(["--format-version", "1", "--no-deps"]);
     let metadata: serde_json::Value = serde_json::from_str(&crate::shell::run(&mut command)?)?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-    Ok(Path::new(target).join("debug").join(name))
+    let folder = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => "release",
+    };
+    Ok(Path::new(target).join(folder).join(name))
 }
