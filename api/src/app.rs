@@ -26,6 +26,7 @@ pub(crate) fn app_until(
         .at("/metrics", get(health::scrape))
         .at("/api/webhooks/github", post(webhook::github))
         .at("/api/openapi.json", get(rest::describe))
+        .at(schema::PATH, get(schema::of_settings))
         .nest("/api/docs", docs::routes())
         .nest("/api/v1", rest::service())
         .at("/api/mcp", mcp::endpoint(&api))

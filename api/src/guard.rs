@@ -9,7 +9,7 @@ use seatrial_operations::{Denied, Principal};
 use crate::config::Api;
 use crate::problems::ProblemResponse;
 use crate::wire::Problem;
-use crate::{assets, pages, session};
+use crate::{assets, pages, schema, session};
 
 /// Bodies of everything but the webhook.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -33,7 +33,7 @@ enum Door {
 fn door(path: &str) -> Door {
     match path {
         // The webhook checks its signature; health says nothing that is worth keeping.
-        "/healthz" | "/readyz" | "/api/webhooks/github" => Door::Open,
+        "/healthz" | "/readyz" | "/api/webhooks/github" | schema::PATH => Door::Open,
         path if assets::is_asset(path) => Door::Open,
         "/sign-in" => Door::SignIn,
         "/metrics" | "/api" => Door::Program,
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn only_what_is_named_is_open() {
-        for open in ["/healthz", "/readyz", "/api/webhooks/github", "/assets/seatrial.css"] {
+        for open in ["/healthz", "/readyz", "/api/webhooks/github", "/assets/seatrial.css", schema::PATH] {
             assert_eq!(door(open), Door::Open, "{open}");
         }
         for page in ["/", "/previews/x", "//healthz", "/healthz/", "/assets/../x", "/assets/other", "/api/docs"] {

@@ -17,6 +17,7 @@ mod observe;
 mod pages;
 mod problems;
 mod rest;
+mod schema;
 mod serve;
 mod session;
 mod webhook;

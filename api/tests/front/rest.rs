@@ -257,3 +257,14 @@ async fn a_preview_is_kept_as_long_as_somebody_asks_for() {
         assert_problem(keep(json!({ "for_hours": hours })).await.unwrap(), 400, "invalid_request").await;
     }
 }
+
+#[tokio::test]
+async fn editors_get_the_schema_of_the_settings_without_a_token() {
+    let world = World::new().await;
+    let response = reqwest::get(world.url("/api/seatrial-yaml.schema.json")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    let schema: Value = response.json().await.unwrap();
+    assert_eq!(schema["title"], ".seatrial.yaml");
+    assert!(schema["properties"]["waitFor"].is_object(), "{schema}");
+}
