@@ -6,7 +6,7 @@ use seatrial_operations::Operations;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Api, ApiConfig};
-use crate::{assets, docs, gateway, guard, health, mcp, observe, pages, problems, rest, webhook};
+use crate::{assets, docs, gateway, guard, health, mcp, observe, pages, problems, rest, schema, webhook};
 
 /// Everything but the gateway, as one endpoint.
 pub fn app(operations: Arc<Operations>, config: ApiConfig) -> impl Endpoint<Output = Response> + 'static {
