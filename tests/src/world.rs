@@ -115,6 +115,13 @@ impl World {
     pub async fn start(name: &str, options: Options) -> Result<Self> {
         let mut world = Self::prepare(name, options).await?;
         world.program.start().await?;
+        // A pull request that is opened meanwhile would be found by it and told of by its event: the
+        // later one supersedes the other, which is right, and one run more than a test counts on.
+        until("the first reconciliation", PATIENCE, async || {
+            let runs = world.rest.runs("reconcile").await?;
+            Ok((!runs.is_empty() && runs.iter().all(|run| run.state.is_final())).then_some(()))
+        })
+        .await?;
         Ok(world)
     }
 
