@@ -14,6 +14,9 @@
 
 use std::fmt::Debug;
 
+use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::try_join;
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Patch, PatchParams};
@@ -55,6 +58,9 @@ const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 const STORAGE: &str = "20Gi";
 const CLAIMS: &str = "10";
 
+/// Requests side by side: each needs a connection of its own.
+const AT_ONCE: usize = 4;
+
 pub(crate) struct Rendered {
     accounts: Vec<Value>,
     quota: Value,
@@ -76,15 +82,17 @@ pub(crate) fn render(policies: &Policies, settings: &ClusterConfig) -> Result<Re
 }
 
 pub(crate) async fn apply(cluster: &KubeCluster, namespace: &Namespace, rendered: &Rendered) -> Result<()> {
-    // The limits before the quota: under a quota, a pod without requests and limits is refused.
-    apply_one::<LimitRange>(cluster, namespace, &rendered.limits).await?;
-    apply_one::<ResourceQuota>(cluster, namespace, &rendered.quota).await?;
-    for policy in &rendered.network {
-        apply_one::<NetworkPolicy>(cluster, namespace, policy).await?;
-    }
-    for account in &rendered.accounts {
-        apply_one::<ServiceAccount>(cluster, namespace, account).await?;
-    }
+    let bounds = async {
+        // The limits before the quota: under a quota, a pod without requests and limits is refused.
+        apply_one::<LimitRange>(cluster, namespace, &rendered.limits).await?;
+        apply_one::<ResourceQuota>(cluster, namespace, &rendered.quota).await
+    };
+    let network: Vec<_> =
+        rendered.network.iter().map(|policy| apply_one::<NetworkPolicy>(cluster, namespace, policy)).collect();
+    let network = stream::iter(network).buffer_unordered(AT_ONCE).try_collect::<()>();
+    let accounts =
+        try_join_all(rendered.accounts.iter().map(|account| apply_one::<ServiceAccount>(cluster, namespace, account)));
+    try_join!(bounds, network, accounts)?;
     Ok(())
 }
 
