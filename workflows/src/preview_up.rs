@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use seatrial_engine::{Backoff, Context, Failure, StepTime, Workflow};
 use seatrial_preview::comment::{self, CommentState, StepLine, StepLineState};
 use seatrial_preview::environment::{Direction, Environment};
@@ -422,9 +423,9 @@ impl PreviewUp {
             Fact::Asleep(false),
             Fact::Life { ttl: plan.settings.ttl, sleep_after },
         ];
-        for fact in facts {
-            self.world.environments.remember(admitted.environment.id, fact).await.map_err(failure)?;
-        }
+        // At the same time, so that they share a commit.
+        let remembered = facts.map(|fact| self.world.environments.remember(admitted.environment.id, fact));
+        try_join_all(remembered).await.map_err(failure)?;
         unless_github_refuses(conversation.say(cx, ready).await)
     }
 
