@@ -234,6 +234,7 @@ impl Session<'_> {
         Ok(Some(format!("was {status}: uninstalled and installed anew")))
     }
 
+    /// `Ok` also when helm failed.
     async fn upgrade(
         &self,
         spec: &ReleaseSpec,
@@ -283,8 +284,7 @@ impl Session<'_> {
         for path in &paths {
             words.extend(["-f", path]);
         }
-        let output = self.helm(&words).await?;
-        if output.status.success() { Ok(output) } else { Err(self.failed("install", &output)) }
+        self.helm(&words).await
     }
 }
 
@@ -310,8 +310,17 @@ impl Releases for HelmReleases {
         let mut session = self.session(namespace, access, &spec.name).await?;
         session.chart = remote::label(&spec.chart);
         let (chart, files) = session.prepare(spec, archive, source).await?;
-        let recovered = session.recover().await?;
-        let output = session.upgrade(spec, &chart, &files, version).await?;
+        let mut output = session.upgrade(spec, &chart, &files, version).await?;
+        let mut recovered = None;
+        if is_half_done(&output) {
+            recovered = session.recover().await?;
+            if recovered.is_some() {
+                output = session.upgrade(spec, &chart, &files, version).await?;
+            }
+        }
+        if !output.status.success() {
+            return Err(session.failed("install", &output));
+        }
         // Hooks may print before it.
         let line = output.stdout.lines().rfind(|line| line.starts_with("{\"")).unwrap_or_default();
         let installed: Installed = serde_json::from_str(line)
@@ -365,6 +374,15 @@ struct InstalledChart {
 struct ChartMetadata {
     name: String,
     version: String,
+}
+
+/// Whether helm refused to begin because an earlier one left the release half done. It says so
+/// before it changes anything, so it is asked to install at once: looking at the history first
+/// would cost each deployment one more helm.
+fn is_half_done(output: &Output) -> bool {
+    let said = &output.stderr;
+    let pending = said.contains("another operation") && said.contains("is in progress");
+    !output.status.success() && (pending || said.contains("has no deployed releases"))
 }
 
 /// Ends blocking work when the future that waits for it is dropped.
