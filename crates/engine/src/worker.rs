@@ -57,82 +57,81 @@ impl WorkerConfig {
 pub struct Worker {
     config: WorkerConfig,
     id: WorkerId,
-    executor: Arc<Executor>,
+    journal: Arc<dyn Journal>,
+    registry: Registry,
+    clock: Arc<dyn Clock>,
 }
 
 impl Worker {
     pub fn new(config: WorkerConfig, journal: Arc<dyn Journal>, registry: Registry, clock: Arc<dyn Clock>) -> Self {
-        let executor = Executor {
-            journal,
-            registry,
-            clock,
-            lease: config.lease,
-            active: Arc::new(Active::default()),
-            drain: CancellationToken::new(),
-            stop: CancellationToken::new(),
-        };
-        Self { id: WorkerId::new(config.name.clone()), config, executor: Arc::new(executor) }
+        Self { id: WorkerId::new(config.name.clone()), config, journal, registry, clock }
     }
 
     /// Runs until `shutdown` is cancelled, then drains: no new claims, steps in flight get their
     /// grace time, runs are handed back at the step boundary.
     pub async fn run(self, shutdown: CancellationToken) {
+        let Self { config, id, journal, registry, clock } = self;
+        let executor = Arc::new(Executor {
+            journal,
+            registry,
+            clock,
+            lease: config.lease,
+            active: Arc::new(Active::default()),
+            // The order itself, so that the next step boundary sees it, whoever is scheduled first.
+            drain: shutdown.clone(),
+            stop: CancellationToken::new(),
+        });
         let (assignments, queue) = mpsc::unbounded_channel();
-        let monitor = tokio::spawn(monitor(self.executor.clone(), queue, self.config.clone(), shutdown.clone()));
-        let executor = self.executor.clone();
-        let drain = async move {
+        let monitor = tokio::spawn(monitor(executor.clone(), queue, config.clone(), shutdown.clone()));
+        let stop = async {
             shutdown.cancelled().await;
-            executor.drain.cancel();
-            executor.clock.sleep(self.config.grace).await;
+            executor.clock.sleep(config.grace).await;
             executor.stop.cancel();
             std::future::pending::<()>().await;
         };
-        let slots = Arc::new(Semaphore::new(self.config.slots));
+        let slots = Arc::new(Semaphore::new(config.slots));
         let work = async {
-            self.take_back().await;
+            take_back(&executor, &id).await;
             tokio::join!(
-                claim_runs(&self.executor, &self.config, &self.id, &slots, assignments),
-                keep_leases(&self.executor),
-                forward_orders(&self.executor),
-                keep_schedules(&self.executor, &self.config.schedules),
-                prune(&self.executor, self.config.retention),
+                claim_runs(&executor, &config, &id, &slots, assignments),
+                keep_leases(&executor),
+                forward_orders(&executor),
+                keep_schedules(&executor, &config.schedules),
+                prune(&executor, config.retention),
             );
         };
         tokio::select! {
             // Ends once the shutdown has been ordered and every run in flight has been left.
             ended = monitor => if let Err(e) = ended { error!(error = %e, "the executing worker stopped") },
             () = work => {}
-            () = drain => {}
+            () = stop => {}
         }
         // A claim or an eager start may have been on its way while the worker closed.
-        let all = u32::try_from(self.config.slots).unwrap_or(u32::MAX);
+        let all = u32::try_from(config.slots).unwrap_or(u32::MAX);
         tokio::select! {
             _ = slots.acquire_many(all) => {}
-            () = self.executor.clock.sleep(self.config.lease) => {}
+            () = executor.clock.sleep(config.lease) => {}
         }
-        let now = self.executor.clock.now();
-        if let Err(e) =
-            self.executor.journal.end_leases(&self.id.name, Incarnations::Only(self.id.incarnation), now).await
-        {
+        let now = executor.clock.now();
+        if let Err(e) = executor.journal.end_leases(&id.name, Incarnations::Only(id.incarnation), now).await {
             warn!(error = %e, "leases could not be given back; they will expire");
         }
     }
+}
 
-    /// What an earlier process of this name held goes on at once.
-    async fn take_back(&self) {
-        let executor = &self.executor;
-        loop {
-            let now = executor.clock.now();
-            match executor.journal.end_leases(&self.id.name, Incarnations::AllBut(self.id.incarnation), now).await {
-                Ok(0) => return,
-                Ok(runs) => {
-                    info!(runs, "taking back the runs of this worker's earlier process");
-                    return;
-                }
-                Err(e) => {
-                    warn!(error = %e, "the journal cannot be used; trying again");
-                    executor.clock.sleep(Duration::from_secs(1)).await;
-                }
+/// What an earlier process of this name held goes on at once.
+async fn take_back(executor: &Executor, id: &WorkerId) {
+    loop {
+        let now = executor.clock.now();
+        match executor.journal.end_leases(&id.name, Incarnations::AllBut(id.incarnation), now).await {
+            Ok(0) => return,
+            Ok(runs) => {
+                info!(runs, "taking back the runs of this worker's earlier process");
+                return;
+            }
+            Err(e) => {
+                warn!(error = %e, "the journal cannot be used; trying again");
+                executor.clock.sleep(Duration::from_secs(1)).await;
             }
         }
     }
