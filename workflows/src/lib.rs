@@ -19,6 +19,7 @@ pub mod preview_sleep;
 pub mod preview_up;
 pub mod preview_wake;
 pub mod reconcile;
+mod rollout;
 pub mod sweep;
 mod waits;
 

@@ -22,6 +22,7 @@ use crate::failures::{diagnosis, failure};
 use crate::health::{Health, check_health};
 use crate::preview_down::PreviewDown;
 use crate::reconcile::RECONCILE;
+use crate::rollout::await_rollout;
 use crate::waits::{NeededImage, Needs, await_needs, await_place};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -383,29 +384,12 @@ impl PreviewUp {
     }
 
     async fn await_rollout(&self, cx: &Context, environment: &Environment, plan: &Plan) -> Result<Rollout, Failure> {
-        let progress = {
-            let cx = cx.clone();
-            std::sync::Arc::new(move |text| cx.progress(text))
-        };
-        let (cluster, namespace) = (&self.world.cluster, &environment.namespace);
         // Helm need not have touched what only its replicas were taken from, by a sleep that may have
         // been interrupted before it was on record.
-        cluster.scale_back(namespace).await.map_err(failure)?;
-        let limit = plan.settings.rollout.timeout;
-        let rollout = cluster.await_rollout(namespace, progress);
-        match tokio::time::timeout(limit, rollout).await {
-            Ok(outcome) => outcome.map_err(failure),
-            Err(_) => {
-                let known = cluster.diagnose(namespace).await.map_err(failure)?;
-                Err(failure(Error::diagnosed(known.unwrap_or_else(|| Diagnosis {
-                    reason: Reason::RolloutTimeout,
-                    culprit: format!("release \"{}\"", plan.release.name),
-                    summary: format!("The workloads were not ready within {limit:?}."),
-                    advice: "Look at the pods and their logs; raise `rollout.timeout` in .seatrial.yaml if they only need longer.".to_owned(),
-                    evidence: Vec::new(),
-                }))))
-            }
-        }
+        self.world.cluster.scale_back(&environment.namespace).await.map_err(failure)?;
+        let advice =
+            "Look at the pods and their logs; raise `rollout.timeout` in .seatrial.yaml if they only need longer.";
+        await_rollout(&self.world, cx, environment, plan.settings.rollout.timeout, advice).await
     }
 
     async fn report(

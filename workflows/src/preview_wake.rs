@@ -1,25 +1,25 @@
 //! A sleeping preview gets its replicas back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use seatrial_engine::{Context, Failure, Workflow};
+use seatrial_preview::PullRequestRef;
 use seatrial_preview::comment::CommentState;
 use seatrial_preview::environment::{Direction, Environment};
-use seatrial_preview::failure::{Diagnosis, Reason};
 use seatrial_preview::ports::{Fact, Rollout};
-use seatrial_preview::{Error, PullRequestRef};
 use serde::{Deserialize, Serialize};
 
 use crate::World;
 use crate::conversation::Conversation;
 use crate::failures::{diagnosis, failure};
 use crate::preview_up::{RETRIES, UNTIL_GITHUB_IS_BACK, UNTIL_KUBERNETES_IS_BACK, unless_github_refuses};
+use crate::rollout::await_rollout;
 use crate::waits::await_place;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// It has been ready before, and its image is on a node.
 const READY_AGAIN: Duration = Duration::from_secs(180);
+const ADVICE: &str = "Look at the pods and their logs, then deploy again.";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Input {
@@ -51,29 +51,10 @@ impl PreviewWake {
             .retry(UNTIL_KUBERNETES_IS_BACK)
             .timeout(MINUTE)
             .await?;
-        let ready = cx.step("rollout", || self.await_ready(cx, environment)).retry(UNTIL_KUBERNETES_IS_BACK);
+        let ready = cx
+            .step("rollout", || await_rollout(&self.world, cx, environment, READY_AGAIN, ADVICE))
+            .retry(UNTIL_KUBERNETES_IS_BACK);
         ready.timeout(READY_AGAIN + MINUTE).await
-    }
-
-    async fn await_ready(&self, cx: &Context, environment: &Environment) -> Result<Rollout, Failure> {
-        let (cluster, namespace) = (&self.world.cluster, &environment.namespace);
-        let progress = {
-            let cx = cx.clone();
-            Arc::new(move |text| cx.progress(text))
-        };
-        match tokio::time::timeout(READY_AGAIN, cluster.await_rollout(namespace, progress)).await {
-            Ok(rollout) => rollout.map_err(failure),
-            Err(_) => {
-                let known = cluster.diagnose(namespace).await.map_err(failure)?;
-                Err(failure(Error::diagnosed(known.unwrap_or_else(|| Diagnosis {
-                    reason: Reason::RolloutTimeout,
-                    culprit: format!("namespace {namespace}"),
-                    summary: format!("The workloads were not ready again within {READY_AGAIN:?}."),
-                    advice: "Look at the pods and their logs, then deploy again.".to_owned(),
-                    evidence: Vec::new(),
-                }))))
-            }
-        }
     }
 
     async fn report_failure(
