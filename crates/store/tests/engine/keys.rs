@@ -1,7 +1,10 @@
 //! Deduplication ids and concurrency keys.
 
+use std::sync::Arc;
+
 use seatrial_engine::{JournalError, OnConflict, RunState};
 use seatrial_store::views::StepPhase;
+use tokio::sync::Notify;
 
 use crate::support::{Bench, On, run, within};
 
@@ -49,11 +52,22 @@ async fn a_taken_key_rejects(on: On) {
 async fn the_newest_supersedes_and_begins_after_the_old_one_has_cleaned_up(on: On) {
     let bench = Bench::new(on).await;
     bench.script.hangs("two");
+    // The old run stays in its clean-up until both others wait: else the first of them may begin.
+    let clean = Arc::new(Notify::new());
+    let cleaned = clean.clone();
+    bench.script.on("clean-up", move |_| {
+        let cleaned = cleaned.clone();
+        async move {
+            cleaned.notified().await;
+            Ok(String::new())
+        }
+    });
     let worker = bench.worker("w");
     let old = bench.start(run("old").key("k", OnConflict::Supersede)).await;
     bench.script.is_called("old/two").await;
     let dropped = bench.start(run("dropped").key("k", OnConflict::Supersede)).await;
     let newest = bench.start(run("new").key("k", OnConflict::Supersede)).await;
+    clean.notify_one();
     bench.script.is_called("new/two").await;
     let calls = bench.script.calls();
     let clean_up = calls.iter().position(|call| call == "old/clean-up").expect("the old run cleans up");
