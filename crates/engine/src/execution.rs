@@ -404,8 +404,8 @@ impl Execution {
                     self.clock.sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }
-                Err(JournalError::Illegal(reason)) if !children.is_empty() => {
-                    return Err(CommitError::Refused(reason));
+                Err(e @ (JournalError::Illegal(_) | JournalError::KeyTaken { .. })) if !children.is_empty() => {
+                    return Err(CommitError::Refused(e.to_string()));
                 }
                 Err(JournalError::Illegal(reason)) if !is_refused => {
                     // Claimed again, it would come to the same write, again and again.
@@ -415,7 +415,7 @@ impl Execution {
                     let reason = format!("the journal cannot keep what the run has done: {reason}");
                     transition = Some(Transition::Failed(Failure::permanent(reason)));
                 }
-                Err(e @ (JournalError::NotFound(_) | JournalError::Illegal(_))) => {
+                Err(e @ (JournalError::NotFound(_) | JournalError::Illegal(_) | JournalError::KeyTaken { .. })) => {
                     error!(run = %self.run, error = %e, "the journal refuses a write; the run is left");
                     return Err(CommitError::Exit(Exit::Fenced));
                 }

@@ -88,8 +88,8 @@ pub trait Journal: Send + Sync + 'static {
     /// processes ask. Returns when it ticks next.
     async fn tick(&self, schedule: &Tick, now: DateTime<Utc>) -> Result<DateTime<Utc>, JournalError>;
 
-    /// Deletes finished runs beyond the retention, at most `limit`; never a parent or child of one
-    /// that has not ended. Returns how many.
+    /// Deletes finished runs beyond the retention, at most `limit`; never the newest of a key, nor a
+    /// parent or child of one that has not ended. Returns how many.
     async fn prune(&self, retention: &Retention, now: DateTime<Utc>, limit: u32) -> Result<u64, JournalError>;
 
     /// How many queued runs are claimed before this one; `None` when it is not queued.
@@ -112,6 +112,9 @@ pub enum JournalError {
     /// The run's state forbids it; the sentence says why.
     #[error("{0}")]
     Illegal(String),
+    /// [`OnConflict::Reject`](crate::OnConflict::Reject): another run that has not ended has the key.
+    #[error("run {by} holds the key {key}: wait until it has ended, or cancel it")]
+    KeyTaken { key: String, by: RunId },
     /// The database cannot be used right now.
     #[error("the journal cannot be used: {0}")]
     Unavailable(String),

@@ -132,8 +132,9 @@ impl From<JournalError> for OperationError {
     fn from(error: JournalError) -> Self {
         match error {
             JournalError::NotFound(run) => Self::not_found("run_not_found", format!("there is no run {run}")),
-            JournalError::Illegal(sentence) => Self::conflict("run_state", sentence),
-            JournalError::Fenced { .. } => Self::conflict("run_state", error.to_string()),
+            JournalError::Illegal(_) | JournalError::KeyTaken { .. } | JournalError::Fenced { .. } => {
+                Self::conflict("run_state", error.to_string())
+            }
             JournalError::Unavailable(_) => unavailable(error.to_string()),
         }
     }

@@ -12,7 +12,7 @@ pub(crate) const COMMITS: &str = "store_commits_total";
 pub(crate) type Writing<'c, T> = Pin<Box<dyn Future<Output = Result<(T, Effects), StoreError>> + Send + 'c>>;
 
 /// What the process is told once the write is safe on disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) events: Vec<RunEvent>,
     /// A run may be ready to be claimed.

@@ -17,9 +17,20 @@ use crate::effects::Effects;
 const CHANNEL: &str = "seatrial_runs";
 /// PostgreSQL refuses a longer payload.
 const LONGEST: usize = 7_900;
+/// So many commits at most are told together.
+const AT_ONCE: usize = 256;
+/// Between two transactions that notify: those take turns, and each wakes every process.
+const PAUSE: Duration = Duration::from_millis(5);
 
-#[derive(Serialize, Deserialize)]
-struct Message {
+#[derive(Serialize)]
+struct Message<'a> {
+    from: Uuid,
+    ring: bool,
+    events: &'a [RunEvent],
+}
+
+#[derive(Deserialize)]
+struct Heard {
     from: Uuid,
     ring: bool,
     events: Vec<RunEvent>,
@@ -28,17 +39,16 @@ struct Message {
 /// Tells the other processes, after the commit and beside it: no write waits for this.
 #[derive(Clone)]
 pub(super) struct Notifier {
-    messages: mpsc::Sender<Message>,
-    from: Uuid,
+    commits: mpsc::Sender<Effects>,
 }
 
 impl Notifier {
     pub(super) fn spawn(pool: PgPool, bell: Arc<Bell>) -> Self {
         let from = Uuid::now_v7();
-        let (messages, queue) = mpsc::channel(256);
+        let (commits, queue) = mpsc::channel(AT_ONCE);
         tokio::spawn(notify(pool.clone(), queue, from));
         tokio::spawn(listen(pool, bell, from));
-        Self { messages, from }
+        Self { commits }
     }
 
     pub(super) fn tell(&self, effects: &Effects) {
@@ -46,35 +56,34 @@ impl Notifier {
             return;
         }
         // When others cannot keep up, they are left to their sweep.
-        let _ = self.messages.try_send(Message { from: self.from, ring: effects.ring, events: effects.events.clone() });
+        let _ = self.commits.try_send(effects.clone());
     }
 }
 
-async fn notify(pool: PgPool, mut queue: mpsc::Receiver<Message>, from: Uuid) {
-    let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, 256).await > 0 {
-        let mut message = Message { from, ring: false, events: Vec::new() };
-        for part in waiting.drain(..) {
-            message.ring |= part.ring;
-            message.events.extend(part.events);
-        }
-        let Some(payload) = payload(&mut message) else { continue };
-        if let Err(e) = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&pool).await {
+async fn notify(pool: PgPool, mut queue: mpsc::Receiver<Effects>, from: Uuid) {
+    let mut commits = Vec::new();
+    while queue.recv_many(&mut commits, AT_ONCE).await > 0 {
+        let effects = commits.drain(..).fold(Effects::none(), Effects::and);
+        let payloads = payloads(&Message { from, ring: effects.ring, events: &effects.events });
+        let told = sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload");
+        if let Err(e) = told.bind(CHANNEL).bind(payloads).execute(&pool).await {
             warn!(error = %e, "other processes could not be told; they will sweep");
         }
+        // The first commit of a burst is told at once; what follows shares a transaction.
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// As many of the newest events as one notification holds.
-fn payload(message: &mut Message) -> Option<String> {
-    loop {
-        let text = serde_json::to_string(message).ok()?;
-        if text.len() <= LONGEST {
-            return Some(text);
+/// The message in as many notifications as it needs.
+fn payloads(message: &Message<'_>) -> Vec<String> {
+    match serde_json::to_string(message) {
+        Ok(text) if text.len() <= LONGEST => vec![text],
+        Ok(_) if message.events.len() > 1 => {
+            let (first, second) = message.events.split_at(message.events.len() / 2);
+            [first, second].into_iter().flat_map(|events| payloads(&Message { events, ..*message })).collect()
         }
-        // Half of them at a time: the length of each differs.
-        let keep = message.events.len() / 2;
-        message.events.drain(..message.events.len() - keep);
+        // An event that no notification holds: it is seen by who reads again.
+        _ => Vec::new(),
     }
 }
 
@@ -98,10 +107,30 @@ async fn listen_once(pool: &PgPool, bell: &Bell, own: Uuid) -> Result<(), sqlx::
     bell.ring();
     loop {
         let notification = listener.recv().await?;
-        let Ok(message) = serde_json::from_str::<Message>(notification.payload()) else { continue };
+        let Ok(message) = serde_json::from_str::<Heard>(notification.payload()) else { continue };
         if message.from == own {
             continue;
         }
         Effects { events: message.events, ring: message.ring }.publish(bell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seatrial_engine::RunId;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_told_whole() {
+        let events: Vec<_> = (0..500)
+            .map(|number| RunEvent::Step { run: RunId::new(), key: None, step: format!("step {number}") })
+            .collect();
+        let payloads = payloads(&Message { from: Uuid::now_v7(), ring: true, events: &events });
+        assert!(payloads.iter().all(|payload| payload.len() <= LONGEST));
+        let heard: Vec<Heard> = payloads.iter().map(|payload| serde_json::from_str(payload).unwrap()).collect();
+        assert!(heard.iter().all(|heard| heard.ring));
+        let told: Vec<_> = heard.into_iter().flat_map(|heard| heard.events).collect();
+        assert_eq!(told, events);
     }
 }

@@ -240,7 +240,11 @@ async fn write_entries(pool: &PgPool, entries: &[Recorded]) -> Result<HashSet<i6
     let mut tries = Tries::new();
     loop {
         let mut connection = pool.acquire().await?;
-        match batch::write_entries(&mut connection, &entries).await {
+        let mut written = batch::write_new_entries(&mut connection, &entries).await;
+        if let Err(StoreError::Invalid(_)) = written {
+            written = batch::write_entries(&mut connection, &entries).await;
+        }
+        match written {
             Ok(written) => {
                 metrics::counter!(COMMITS).increment(1);
                 return Ok(written);

@@ -9,7 +9,7 @@ use crate::effects::Effects;
 use crate::error::StoreError;
 
 /// The oldest finished runs beyond the retention. Kept are those whose parent or child has not
-/// ended, and the newest run of an environment: its state is read from it.
+/// ended, and the newest run of each key: how that which the key names has fared is read from it.
 const BEYOND: &str = "
         SELECT r.seq FROM runs r
         WHERE r.state IN ('succeeded', 'failed', 'cancelled')
@@ -18,8 +18,7 @@ const BEYOND: &str = "
                   ORDER BY n.seq DESC LIMIT 1 OFFSET $2), 0))
           AND NOT EXISTS (SELECT 1 FROM runs p WHERE p.id = r.parent AND p.state IN ('queued', 'running', 'waiting'))
           AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent = r.id AND c.state IN ('queued', 'running', 'waiting'))
-          AND (r.key IS NULL OR r.seq < (SELECT max(k.seq) FROM runs k WHERE k.key = r.key)
-               OR NOT EXISTS (SELECT 1 FROM environments e WHERE e.repository || '#' || e.number = r.key))
+          AND (r.key IS NULL OR r.seq < (SELECT max(k.seq) FROM runs k WHERE k.key = r.key))
         ORDER BY r.seq LIMIT $3";
 
 /// Chosen by a reader, so that no write waits for the search.

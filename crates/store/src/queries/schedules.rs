@@ -37,9 +37,8 @@ pub(super) async fn tick(
         ));
         match start::start(connection, &run, now).await {
             Ok((_, told)) => effects = effects.and(told),
-            // Its key is taken, and it was to be rejected then: this tick has no run.
-            Err(StoreError::Journal(JournalError::Illegal(reason))) => {
-                info!(schedule = schedule.name, %at, reason, "a tick is skipped");
+            Err(StoreError::Journal(taken @ JournalError::KeyTaken { .. })) => {
+                info!(schedule = schedule.name, %at, reason = %taken, "a tick is skipped");
             }
             Err(e) => return Err(e),
         }

@@ -118,10 +118,7 @@ pub(super) async fn refuse_if_taken(connection: &mut Connection, key: &str) -> R
     .await?;
     match holder {
         None => Ok(()),
-        Some(holder) => Err(JournalError::Illegal(format!(
-            "run {holder} holds the key {key}: wait until it has ended, or cancel it"
-        ))
-        .into()),
+        Some(holder) => Err(JournalError::KeyTaken { key: key.to_owned(), by: RunId(holder) }.into()),
     }
 }
 

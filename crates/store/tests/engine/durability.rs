@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seatrial_engine::{ClaimRequest, Entry, JournalError, Limits, OpenStep, RunState, StepKey, Transition, WorkerId};
+use seatrial_engine::{
+    ClaimRequest, Entry, FinishedAttempt, JournalError, Limits, OpenStep, RunState, StepKey, Transition, WorkerId,
+};
 use seatrial_store::views::AttemptOutcome;
 
 use tokio::sync::Notify;
 
-use crate::support::{Bench, On, of_version_one, run};
+use crate::support::{Bench, On, entry, of_version_one, run};
 
 on_each_store!(
     a_restarted_process_goes_on_at_the_step_it_was_in,
     another_worker_takes_over_when_the_lease_has_expired_and_not_before,
     a_worker_that_lost_its_lease_records_nothing,
+    an_entry_whose_answer_was_lost_is_written_once,
     a_worker_told_to_stop_hands_its_runs_back_at_once,
     a_run_whose_step_ends_in_time_is_handed_back_at_the_step_boundary,
     what_was_acknowledged_is_there_when_the_file_is_opened_again,
@@ -63,6 +66,29 @@ async fn another_worker_takes_over_when_the_lease_has_expired_and_not_before(on:
     let second = bench.store.claim(&claim_by(&bench, &two, lease)).await.unwrap().pop().expect("taken over");
     assert_eq!(second.id, first.id);
     assert!(second.epoch > first.epoch);
+}
+
+async fn an_entry_whose_answer_was_lost_is_written_once(on: On) {
+    let bench = Bench::new(on).await;
+    let worker = WorkerId::new("w");
+    for input in ["a", "b"] {
+        bench.start(run(input)).await;
+    }
+    let claims = bench.store.claim(&claim_by(&bench, &worker, Duration::from_secs(10))).await.unwrap();
+    let key = StepKey { scope: String::new(), name: "one".to_owned(), occurrence: 0 };
+    let open = OpenStep { key, position: 0, attempt: 1, started_at: bench.clock.now(), wait: None };
+    let [first, other] = [0, 1].map(|which| Entry {
+        finished: vec![FinishedAttempt::interrupted(open.clone(), bench.clock.now())],
+        ..entry(&claims[which], &bench, None)
+    });
+    bench.store.record(first.clone()).await.unwrap();
+    // Once more, beside one that is written for the first time.
+    let (again, new) = tokio::join!(bench.store.record(first.clone()), bench.store.record(other.clone()));
+    again.unwrap();
+    new.unwrap();
+    for id in [first.run, other.run] {
+        assert_eq!(bench.run(id).await.steps[0].attempts.len(), 1);
+    }
 }
 
 async fn a_worker_that_lost_its_lease_records_nothing(on: On) {

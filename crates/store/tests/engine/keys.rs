@@ -44,9 +44,9 @@ async fn queued_runs_of_one_key_follow_one_another(on: On) {
 
 async fn a_taken_key_rejects(on: On) {
     let bench = Bench::new(on).await;
-    bench.start(run("a").key("k", OnConflict::Queue)).await;
+    let holder = bench.start(run("a").key("k", OnConflict::Queue)).await;
     let refused = bench.store.start(run("b").key("k", OnConflict::Reject)).await.unwrap_err();
-    assert!(matches!(refused, JournalError::Illegal(_)), "{refused}");
+    assert_eq!(refused, JournalError::KeyTaken { key: "k".to_owned(), by: holder });
 }
 
 async fn the_newest_supersedes_and_begins_after_the_old_one_has_cleaned_up(on: On) {

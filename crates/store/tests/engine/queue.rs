@@ -23,6 +23,7 @@ on_each_store!(
     a_tick_whose_key_is_taken_is_skipped,
     finished_runs_are_pruned_by_age_and_number,
     a_parent_is_kept_while_its_child_lives,
+    the_newest_run_of_a_key_is_kept,
     many_workers_claim_each_run_once_and_no_two_of_a_key_at_once,
     a_worker_keeps_schedules_limits_and_the_retention,
 );
@@ -177,6 +178,20 @@ async fn a_parent_is_kept_while_its_child_lives(on: On) {
     assert_eq!(bench.store.prune(&none, later, 10).await.unwrap(), 0);
     bench.store.cancel(child, "done", bench.clock.now()).await.unwrap();
     assert_eq!(bench.store.prune(&none, later + Duration::from_secs(1), 10).await.unwrap(), 2);
+}
+
+async fn the_newest_run_of_a_key_is_kept(on: On) {
+    let bench = Bench::new(on).await;
+    for input in ["a", "b"] {
+        let id = bench.start(run(input).key("k", OnConflict::Queue)).await;
+        bench.store.cancel(id, "done", bench.clock.now()).await.unwrap();
+    }
+    let newest = bench.start(run("c").key("k", OnConflict::Queue)).await;
+    bench.store.cancel(newest, "done", bench.clock.now()).await.unwrap();
+    let none = Retention { age: Duration::ZERO, runs: 0 };
+    let later = bench.clock.now() + Duration::from_secs(1);
+    assert_eq!(bench.store.prune(&none, later, 10).await.unwrap(), 2);
+    assert_eq!(bench.run(newest).await.summary.state, RunState::Cancelled);
 }
 
 async fn many_workers_claim_each_run_once_and_no_two_of_a_key_at_once(on: On) {

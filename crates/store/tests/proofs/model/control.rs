@@ -125,7 +125,7 @@ impl Model {
         })
     }
 
-    /// Deletes what has ended beyond the retention, the oldest first.
+    /// Deletes what has ended beyond the retention, the oldest first; never the newest of a key.
     pub fn prune(&mut self, retention: &Retention, now: DateTime<Utc>, limit: usize) -> u64 {
         let ended = self.ids(|run| !run.is_open());
         let too_many = ended.len().saturating_sub(retention.runs as usize);
@@ -135,7 +135,9 @@ impl Model {
             let is_beyond = ended[..too_many].contains(id) || run.finished_at.is_some_and(|at| at < too_old);
             let parent_is_open = run.new.parent.and_then(|parent| self.find(parent)).is_some_and(ModelRun::is_open);
             let child_is_open = self.runs.iter().any(|child| child.new.parent == Some(*id) && child.is_open());
-            is_beyond && !parent_is_open && !child_is_open
+            let newest = run.new.key.as_deref().and_then(|key| self.runs.iter().rfind(|other| other.has_key(key)));
+            let is_newest = newest.is_some_and(|newest| newest.new.id == *id);
+            is_beyond && !parent_is_open && !child_is_open && !is_newest
         };
         let gone: Vec<_> = ended.iter().copied().filter(goes).take(limit).collect();
         self.runs.retain(|run| !gone.contains(&run.new.id));

@@ -18,6 +18,7 @@ pub enum Refusal {
     Fenced,
     NotFound,
     Illegal,
+    KeyTaken,
     /// Never the model's.
     Unavailable,
 }
@@ -28,6 +29,7 @@ impl From<JournalError> for Refusal {
             JournalError::Fenced { .. } => Self::Fenced,
             JournalError::NotFound(_) => Self::NotFound,
             JournalError::Illegal(_) => Self::Illegal,
+            JournalError::KeyTaken { .. } => Self::KeyTaken,
             JournalError::Unavailable(_) => Self::Unavailable,
         }
     }
@@ -156,7 +158,7 @@ impl Model {
             OnConflict::Queue => {}
             OnConflict::Reject => {
                 if self.runs.iter().any(|run| run.has_key(key) && run.is_open()) {
-                    return Err(Refusal::Illegal);
+                    return Err(Refusal::KeyTaken);
                 }
             }
             OnConflict::Supersede => {
