@@ -96,7 +96,11 @@ pub(super) async fn write_new_entries(
     write(connection, WRITE, entries).await
 }
 
-async fn write(connection: &mut Connection, statement: &'static str, entries: &[&Entry]) -> Result<HashSet<i64>, StoreError> {
+async fn write(
+    connection: &mut Connection,
+    statement: &'static str,
+    entries: &[&Entry],
+) -> Result<HashSet<i64>, StoreError> {
     let columns = entries.iter().map(|entry| Columns::of(entry)).collect::<Result<Vec<_>, _>>()?;
     let mut attempts = Attempts::default();
     let mut runs_of_attempts: Vec<i64> = Vec::new();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seatrial_engine::{Bell, Clock};
 use seatrial_preview::naming::UrlTemplate;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgPool};
 
 use super::notify::Notifier;
 use super::writer::Writer;
@@ -28,6 +28,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/po
 const BY_INDEX: [(&str, &str); 4] =
     [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
 
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
 impl Db {
     /// Connects and brings the tables up to date; processes that start at the same time take turns.
     pub(crate) async fn open(options: StoreOptions) -> Result<Self, StoreError> {
@@ -44,20 +46,12 @@ impl Db {
             // locked, and all that wait for them, as long as its connection lives.
             .options([("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "5s")]);
         let place = format!("{}:{}", connect.get_host(), connect.get_port());
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(connect.clone())
-            .await
-            .map_err(|e| {
-                StoreError::Unavailable(format!(
-                    "PostgreSQL at {place} cannot be reached: {e}; check the database URL and that the server runs"
-                ))
-            })?;
-        let writers = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_lazy_with(connect.options(BY_INDEX));
+        let pool = connections().connect_with(connect.clone()).await.map_err(|e| {
+            StoreError::Unavailable(format!(
+                "PostgreSQL at {place} cannot be reached: {e}; check the database URL and that the server runs"
+            ))
+        })?;
+        let writers = connections().connect_lazy_with(connect.options(BY_INDEX));
         check_power_safety(&pool).await?;
         MIGRATIONS.run(&pool).await.map_err(|e| {
             StoreError::Invalid(format!(
@@ -82,6 +76,23 @@ impl Db {
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
     }
+}
+
+/// A connection that nobody has used for a while may have been cut, and is tried before it is used.
+/// Trying each one each time would double the round trips of a write.
+fn connections() -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .before_acquire(|connection, known| {
+            Box::pin(async move {
+                if known.idle_for > TRUSTED_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
 async fn check_power_safety(pool: &PgPool) -> Result<(), StoreError> {
