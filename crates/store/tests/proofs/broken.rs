@@ -168,38 +168,41 @@ fn found<T>(proof: Result<T, String>) -> String {
     proof.err().expect("the promise is broken, and the proof has not found it")
 }
 
-#[test]
-fn the_crash_sweep_finds_that_an_attempt_is_forgotten() {
-    let found = found(crash::sweep(On::Sqlite, Story::Steps, Fault::ForgetsAttempts));
+alone_on_each_store!(
+    the_crash_sweep_finds_that_an_attempt_is_forgotten,
+    the_crash_sweep_finds_that_an_acknowledged_entry_is_not_written,
+    the_crash_sweep_finds_that_a_signal_is_lost,
+    the_crash_sweep_finds_that_a_run_begins_before_its_key_is_free,
+    the_zombies_find_that_an_old_epoch_is_written,
+    the_simulation_finds_each_fault,
+);
+
+fn the_crash_sweep_finds_that_an_attempt_is_forgotten(on: On) {
+    let found = found(crash::sweep(on, Story::Steps, Fault::ForgetsAttempts));
     assert!(found.contains("was applied 2 times"), "{found}");
 }
 
-#[test]
-fn the_crash_sweep_finds_that_an_acknowledged_entry_is_not_written() {
-    let found = found(crash::sweep(On::Sqlite, Story::Steps, Fault::ForgetsEntries));
+fn the_crash_sweep_finds_that_an_acknowledged_entry_is_not_written(on: On) {
+    let found = found(crash::sweep(on, Story::Steps, Fault::ForgetsEntries));
     assert!(found.contains("was applied 2 times"), "{found}");
 }
 
-#[test]
-fn the_crash_sweep_finds_that_a_signal_is_lost() {
-    let found = found(crash::sweep(On::Sqlite, Story::Signalled, Fault::LosesSignals));
+fn the_crash_sweep_finds_that_a_signal_is_lost(on: On) {
+    let found = found(crash::sweep(on, Story::Signalled, Fault::LosesSignals));
     assert!(found.contains("waited in vain"), "{found}");
 }
 
-#[test]
-fn the_crash_sweep_finds_that_a_run_begins_before_its_key_is_free() {
-    let found = found(crash::sweep(On::Sqlite, Story::Superseded, Fault::IgnoresKeys));
+fn the_crash_sweep_finds_that_a_run_begins_before_its_key_is_free(on: On) {
+    let found = found(crash::sweep(on, Story::Superseded, Fault::IgnoresKeys));
     assert!(found.contains("new"), "{found}");
 }
 
-#[test]
-fn the_zombies_find_that_an_old_epoch_is_written() {
-    let found = found(zombies::sweep(On::Sqlite, Story::Steps, Fault::IgnoresEpochs));
+fn the_zombies_find_that_an_old_epoch_is_written(on: On) {
+    let found = found(zombies::sweep(on, Story::Steps, Fault::IgnoresEpochs));
     assert!(found.contains("under a lease that was lost"), "{found}");
 }
 
-#[test]
-fn the_simulation_finds_each_fault() {
+fn the_simulation_finds_each_fault(on: On) {
     for (fault, operation) in [
         (Fault::IgnoresEpochs, "record: the store answered Ok"),
         (Fault::ForgetsAttempts, "shows"),
@@ -207,7 +210,7 @@ fn the_simulation_finds_each_fault() {
         (Fault::IgnoresKeys, "claim: the store answered Ok"),
         (Fault::LosesSignals, "the store answered Ok"),
     ] {
-        let found = found(simulation::simulate(On::Sqlite, 0..60, fault));
+        let found = found(simulation::simulate(on, 0..60, fault));
         assert!(found.contains(operation), "{fault:?}: {found}");
     }
 }
