@@ -228,11 +228,20 @@ fn recovery(ours: &Path, store: &str, databases: &mut Databases, name: &str) -> 
     }
     let since = if name == "same" { begun } else { killed_at };
     let first_step = lines.get(before).and_then(|line| line.rsplit_once(' ')?.1.parse::<u128>().ok());
+    let run = |times: u32| executed.values().filter(|executed| **executed == times).count();
+    let lost = RUNS * STEPS - executed.len();
+    let more_often = executed.len() - run(1) - run(2);
+    if lost > 0 || more_often > 0 || run(2) > RUNS {
+        bail!(
+            "on {store} {lost} steps were lost, {} run twice with {RUNS} in flight, and {more_often} more often: no figure is worth that",
+            run(2)
+        );
+    }
     Ok(json!({
         "first_step_ms": first_step.map(|at| at.saturating_sub(since) as f64 / 1_000.0),
-        "steps_lost": RUNS * STEPS - executed.len(),
-        "steps_run_twice": executed.values().filter(|times| **times == 2).count(),
-        "steps_run_more_often": executed.values().filter(|times| **times > 2).count(),
+        "steps_lost": lost,
+        "steps_run_twice": run(2),
+        "steps_run_more_often": more_often,
         "in_flight": RUNS,
     }))
 }
