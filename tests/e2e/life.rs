@@ -75,6 +75,26 @@ async fn what_nobody_uses_sleeps_is_warned_of_and_goes() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warning_is_taken_back_when_somebody_uses_the_preview() -> Result<()> {
+    let options = Options { settings: "ttl: 2h\n".to_owned(), ..Options::default() };
+    World::tell_with("warned", options, async |world| {
+        let pull = world.open_pull("page", Change::page("page")).await?;
+        let n = pull.number;
+        world.wait_ready(n, &pull.sha).await?;
+        world.use_long_ago(n, 6_600).await?;
+        world.wait_comment(n, &["it will be deleted"], PATIENCE).await?;
+        let page = world.visit(n, "/version").await?;
+        ensure!(page.sha() == Some(pull.sha.clone()), "{page:?}");
+        until("the comment without its warning", PATIENCE, async || {
+            let comment = world.the_comment(n).await?;
+            Ok((comment.body.contains("Preview ready") && !comment.body.contains("will be deleted")).then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_left_of_an_interrupted_sleep_does_not_keep_the_next_deployment_asleep() -> Result<()> {
     World::tell("half-asleep", async |world| {
         // A chart that leaves the number of replicas to others, as one with an autoscaler does.

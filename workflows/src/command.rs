@@ -114,7 +114,7 @@ impl CommandRun {
         let conversation = Conversation::new(&self.world, &environment, &environment.head_sha);
         let notice =
             Notice::Answer { by: comment.author.clone(), line: comment.line.clone(), outcome: outcome.clone() };
-        unless_github_refuses(conversation.notice(cx, notice).await)
+        unless_github_refuses(conversation.notice(cx, Some(notice)).await)
     }
 }
 

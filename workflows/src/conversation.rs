@@ -55,9 +55,12 @@ impl Conversation {
     /// (its creation's answer may have been lost), else a new one.
     pub(crate) async fn comment(&self, cx: &Context, state: &CommentState) -> Result<CommentId> {
         let comment = self.write(self.text(cx, state, Vec::new())).await?;
-        let said = Said { sha: self.sha.clone(), state: state.clone() };
-        self.world.environments.remember(self.environment.id, Fact::Said(Box::new(said))).await?;
+        self.remember(Said { sha: self.sha.clone(), state: state.clone(), warns: false }).await?;
         Ok(comment)
+    }
+
+    async fn remember(&self, said: Said) -> Result<()> {
+        self.world.environments.remember(self.environment.id, Fact::Said(Box::new(said))).await
     }
 
     async fn write(&self, body: String) -> Result<CommentId> {
@@ -96,13 +99,16 @@ impl Conversation {
         Ok(())
     }
 
-    /// Adds a notice to what the comment says. The next word takes it away again.
-    pub(crate) async fn notice(&self, cx: &Context, notice: Notice) -> Result<()> {
+    /// Adds a notice to what the comment says, in the place of an earlier one; or takes that away. The
+    /// next word does so, too.
+    pub(crate) async fn notice(&self, cx: &Context, notice: Option<Notice>) -> Result<()> {
         let (about, state) = match &self.environment.said {
             Some(said) => (Self { sha: said.sha.clone(), ..self.clone() }, said.state.clone()),
             None => (self.clone(), CommentState::Nothing),
         };
-        self.write(about.text(cx, &state, vec![notice])).await.map(|_| ())
+        let warns = matches!(notice, Some(Notice::WillBeDeleted { .. }));
+        self.write(about.text(cx, &state, notice.into_iter().collect())).await?;
+        self.remember(Said { sha: about.sha, state, warns }).await
     }
 
     /// The commit status that goes with `state`.

@@ -26,6 +26,8 @@ pub struct Input {}
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub warned: u32,
+    #[serde(default)]
+    pub warnings_taken_back: u32,
     pub put_to_sleep: u32,
     pub deleted: u32,
 }
@@ -42,7 +44,7 @@ impl Sweep {
     async fn look(&self, cx: &Context) -> Result<Vec<(Environment, Due)>, Failure> {
         let standing = self.world.environments.list_standing().await.map_err(failure)?;
         let due = standing.into_iter().filter(|one| !one.busy).filter_map(|one| {
-            let due = one.environment.life.due(cx.now())?;
+            let due = one.environment.life.due(cx.now()).or_else(|| stale_warning(&one.environment))?;
             let holds = match one.state {
                 EnvironmentState::Running => true,
                 EnvironmentState::Sleeping | EnvironmentState::Failed => due != Due::Sleep,
@@ -64,13 +66,23 @@ impl Sweep {
         life.warned_at = Some(cx.now());
         let Some(at) = life.goes_at() else { return Ok(()) };
         let conversation = Conversation::new(&self.world, environment, &environment.head_sha);
-        match conversation.notice(cx, Notice::WillBeDeleted { at }).await {
+        match conversation.notice(cx, Some(Notice::WillBeDeleted { at })).await {
             Err(e) if e.is_transient() => return Err(failure(e)),
             Err(e) => warn!(error = %e, "GitHub refuses the warning; it counts all the same"),
             Ok(()) => {}
         }
         self.world.environments.remember(environment.id, Fact::Warned).await.map_err(failure)
     }
+
+    async fn take_warning_back(&self, cx: &Context, environment: &Environment) -> Result<(), Failure> {
+        Conversation::new(&self.world, environment, &environment.head_sha).notice(cx, None).await.map_err(failure)
+    }
+}
+
+/// The comment warns, and somebody has used the preview since.
+fn stale_warning(environment: &Environment) -> Option<Due> {
+    let warns = environment.said.as_ref().is_some_and(|said| said.warns);
+    (warns && environment.life.warned_at.is_none()).then_some(Due::TakeWarningBack)
 }
 
 impl Workflow for Sweep {
@@ -91,6 +103,10 @@ impl Workflow for Sweep {
                     // While GitHub is away the next sweep tries again.
                     let warned = cx.step("warn", || self.warn(&cx, environment)).timeout(MINUTE).await;
                     (&mut outcome.warned, warned)
+                }
+                Due::TakeWarningBack => {
+                    let taken = cx.step("take_warning_back", || self.take_warning_back(&cx, environment));
+                    (&mut outcome.warnings_taken_back, taken.timeout(MINUTE).await)
                 }
                 Due::Sleep => {
                     let run = crate::sleep(at, preview_sleep::IDLE)?;

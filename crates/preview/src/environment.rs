@@ -63,6 +63,9 @@ impl Environment {
 pub struct Said {
     pub sha: HeadSha,
     pub state: CommentState,
+    /// Whether it also warns that the preview will be deleted.
+    #[serde(default)]
+    pub warns: bool,
 }
 
 /// A service and the port of it that speaks HTTP.

@@ -51,6 +51,8 @@ impl Default for Life {
 pub enum Due {
     /// Say that it will be deleted.
     Warn,
+    /// Say so no longer: somebody has used it.
+    TakeWarningBack,
     Delete,
     Sleep,
 }
