@@ -84,6 +84,19 @@ impl Context {
     /// True in runs that come here for the first time with this code, false in runs that an older
     /// code has already taken further in this scope: for a change in the middle of a workflow
     /// whose runs are in flight. The answer stays the same for a run.
+    ///
+    /// ```
+    /// # use seatrial_engine::{Context, Failure};
+    /// # async fn pay(cx: &Context) -> Result<(), Failure> {
+    /// // This step was put in later; runs that were already past it go on without.
+    /// if cx.patched("check-the-limit") {
+    ///     cx.step("limit", || async { Ok::<_, Failure>(()) }).await?;
+    /// }
+    /// cx.step("pay", || async { Ok::<_, Failure>(()) }).await
+    /// # }
+    /// ```
+    ///
+    /// The question can go, and its branch stay, when no run is left that began before it was asked.
     pub fn patched(&self, id: &str) -> bool {
         let execution = &self.execution;
         let was_replaying = execution.is_replaying(&self.scope);

@@ -249,10 +249,13 @@ impl Execution {
         self.stir();
     }
 
-    /// A signal of that name that no wait has taken yet.
-    pub(crate) fn take_signal(&self, name: &str) -> Option<Signal> {
+    /// A signal of that name that no wait has taken yet, and that was sent in time.
+    pub(crate) fn take_signal(&self, name: &str, until: Option<DateTime<Utc>>) -> Option<Signal> {
         let mut state = self.state();
-        let signal = state.signals.iter().find(|s| s.name == name && !state.taken.contains(&s.number)).cloned()?;
+        let is_in_time = |signal: &Signal| until.is_none_or(|until| signal.sent_at <= until);
+        let fits =
+            |signal: &&Signal| signal.name == name && is_in_time(signal) && !state.taken.contains(&signal.number);
+        let signal = state.signals.iter().find(fits).cloned()?;
         state.taken.insert(signal.number);
         Some(signal)
     }

@@ -257,6 +257,8 @@ pub struct Signal {
     pub number: u64,
     pub name: String,
     pub payload: Value,
+    /// By the clock of whoever sent it.
+    pub sent_at: DateTime<Utc>,
 }
 
 /// See [`Journal::fork`].
@@ -277,9 +279,12 @@ pub struct Tick {
     pub cron: crate::schedule::Cron,
 }
 
-/// How long finished runs are kept.
+/// How long finished runs are kept. What is beyond either bound is deleted when a worker starts and
+/// once a minute, in batches; but never the newest run of a key, nor the parent or a child of a run
+/// that has not ended. A deleted run's deduplication id starts a new run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
+    /// Since the run's end.
     pub age: Duration,
     /// The newest so many finished runs are kept, if they are not too old.
     pub runs: u32,

@@ -32,9 +32,18 @@
 //!             .timeout(Duration::from_secs(30))
 //!             .await?;
 //!         // Parked in the journal, however long it takes; the worker is free meanwhile.
-//!         if cx.wait_for::<String>("approved", Duration::from_secs(86_400)).await?.is_none() {
-//!             cx.step("refund", || self.bank.refund(&charge)).await?;
-//!             return Ok(None);
+//!         match cx.wait_for::<String>("approved", Duration::from_secs(86_400)).await {
+//!             Ok(Some(_)) => {}
+//!             Ok(None) => {
+//!                 cx.step("refund", || self.bank.refund(&charge)).await?;
+//!                 return Ok(None);
+//!             }
+//!             Err(cancelled) => {
+//!                 // Somebody cancelled the run: from here on it is not stopped again.
+//!                 let undo = cx.shielded("undo");
+//!                 undo.step("refund", || self.bank.refund(&charge)).await?;
+//!                 return Err(cancelled);
+//!             }
 //!         }
 //!         Ok(Some(cx.step("ship", || self.warehouse.ship(&order.item)).await?))
 //!     }
@@ -58,8 +67,9 @@
 //!   seconds park the run in the journal. A signal sent before the wait is not lost.
 //! - **Runs of one concurrency key never overlap**; [`OnConflict`] says what a new one does. With
 //!   `Supersede` the old run has provably stopped before the new one begins.
-//! - **Cancellation** drops the step in progress at once. Clean-up runs in [`Context::shielded`].
-//!   [`Journal::force_stop`] is for runs that do not stop.
+//! - **Cancellation** drops the step in progress at once, at whichever `.await` it is, and every
+//!   step after it fails as cancelled. Clean-up runs in [`Context::shielded`]. A run that was asked
+//!   to stop and returns `Ok` all the same has succeeded. [`Journal::force_stop`] is for runs that do not stop.
 //! - **Leases**: a worker renews the leases of its runs; a dead worker's runs are taken over when
 //!   theirs have expired, by a restarted process of the same name at once. Every write carries the
 //!   lease's epoch, so a worker that lost its lease records nothing.
@@ -67,8 +77,9 @@
 //!   take turns. Runs without a group are not held back for the sake of fairness.
 //! - **Versions**: a run keeps the version it began with. [`Workflow::CONTINUES_FROM`] says which
 //!   older runs the code can continue, [`Context::patched`] is for changes in flight; runs that
-//!   cannot be continued are parked with the reason.
+//!   nobody could continue for 30 s are parked with the reason.
 //! - **Schedules** ([`Schedule`]): one run a tick, however many workers there are.
+//! - **Retention** ([`Retention`]): every run is kept unless a worker is told how long.
 //!
 //! Nothing here knows SQL, Kubernetes, GitHub or HTTP.
 

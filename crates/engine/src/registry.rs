@@ -22,7 +22,8 @@ pub trait Workflow: Send + Sync + 'static {
     /// The oldest version whose runs this code can continue. Runs of other versions are parked
     /// with the reason, and go on when a program comes that can continue them.
     const CONTINUES_FROM: u32 = Self::VERSION;
-    /// The steps of a run in which nothing goes wrong, in order; pages show what is to come.
+    /// The steps of a run in which nothing goes wrong, waits among them, in order; pages show what is
+    /// to come. A child is the step that starts it.
     const STEPS: &'static [&'static str];
     type Input: Serialize + DeserializeOwned + Send + 'static;
     type Output: Serialize + Send;

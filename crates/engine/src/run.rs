@@ -71,7 +71,7 @@ pub struct NewRun {
     /// Runs of one key never overlap.
     pub key: Option<String>,
     pub on_conflict: OnConflict,
-    /// The same id returns the run it started before.
+    /// The same id returns the run it started before, as long as that is kept.
     pub deduplication: Option<String>,
     /// Higher goes first.
     pub priority: i32,

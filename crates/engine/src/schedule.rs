@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::run::NewRun;
 
 /// When a schedule ticks: five fields (minute, hour, day of month, month, day of week) or six
-/// with seconds first, in UTC.
+/// with seconds first, in UTC. Made by `"*/5 * * * *".parse()?`.
 #[derive(Debug, Clone)]
 pub struct Cron {
     text: String,
@@ -75,6 +75,34 @@ pub enum Missed {
 }
 
 /// A workflow that is started by the clock: exactly one run a tick, over all workers.
+///
+/// A new schedule's first tick is the next one. A tick whose run has a concurrency key that is taken
+/// does as the run's [`OnConflict`](crate::OnConflict) says; when that is `Reject` the tick is
+/// skipped, and logged. Runs that wait for a slot or a limit are not missed ticks: give a run that may
+/// take longer than its period a key.
+///
+/// ```
+/// # use seatrial_engine::{Context, Failure, Missed, NewRun, OnConflict, Schedule, WorkerConfig, Workflow};
+/// # struct Sweep;
+/// # impl Workflow for Sweep {
+/// #     const NAME: &'static str = "sweep";
+/// #     const VERSION: u32 = 1;
+/// #     const STEPS: &'static [&'static str] = &[];
+/// #     type Input = ();
+/// #     type Output = ();
+/// #     async fn run(&self, _: Context, _: ()) -> Result<(), Failure> { Ok(()) }
+/// # }
+/// # fn main() -> Result<(), Failure> {
+/// let mut config = WorkerConfig::new("one");
+/// config.schedules.push(Schedule {
+///     name: "sweep".to_owned(),
+///     cron: "*/5 * * * *".parse()?,
+///     missed: Missed::RunLatest,
+///     run: NewRun::of::<Sweep>(&())?.key("sweep", OnConflict::Reject),
+/// });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// Names it for good; the journal remembers its last tick under this name.

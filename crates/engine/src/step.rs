@@ -33,12 +33,15 @@ impl fmt::Display for StepKey {
     }
 }
 
-/// How a step's transient failures are retried.
+/// How a step's transient failures are retried: after waits that double, each shortened by up to a
+/// fifth so that many runs do not retry in step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
     /// Retries after the first attempt.
     pub retries: u32,
+    /// The longest wait before the first retry.
     pub first: Duration,
+    /// The longest wait before any.
     pub max: Duration,
 }
 
@@ -50,11 +53,10 @@ impl Backoff {
         Self { retries, first: Duration::from_secs(1), max: Duration::from_secs(60) }
     }
 
-    /// The wait before retry `number` (1 is the first): doubled each time, up to `max`, then
-    /// shortened or lengthened by at most a fifth so that many runs do not retry in step.
+    /// The wait before retry `number`; 1 is the first.
     pub(crate) fn wait(&self, number: u32) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(number.saturating_sub(1)));
-        doubled.min(self.max).mul_f64(rand::random_range(0.8..=1.2))
+        doubled.min(self.max).mul_f64(rand::random_range(0.8..=1.0))
     }
 }
 

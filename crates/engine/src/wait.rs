@@ -61,8 +61,9 @@ impl Context {
         slept
     }
 
-    /// Waits for a signal of that name; `None` when `timeout` is over first. A signal that was
-    /// sent before the wait is taken at once, the oldest first; each is taken once.
+    /// Waits for a signal of that name; `None` when `timeout` is over first, whether a program ran
+    /// then or not: a signal that was sent later is left to the next wait of its name. A signal that
+    /// was sent before the wait is taken at once, the oldest first; each is taken once.
     ///
     /// ```ignore
     /// match cx.wait_for::<Approval>("approved", Duration::from_secs(86_400)).await? {
@@ -107,7 +108,7 @@ impl Context {
         let wait = Wait { until, signal: Some(signal.to_owned()) };
         let (attempt, wait) = self.enter_wait(&key, position, attempt, wait).await?;
         let taken = loop {
-            if let Some(signal) = execution.take_signal(signal) {
+            if let Some(signal) = execution.take_signal(signal, wait.until) {
                 break Ok(Taken { signal: Some(signal.number), payload: signal.payload });
             }
             if wait.until.is_some_and(|until| until <= self.now()) {
@@ -129,9 +130,17 @@ impl Context {
     /// Starts a child run, in the same commit that records it. Cancelling this run cancels it.
     ///
     /// # Errors
-    /// When the child's concurrency key is taken and it was to be rejected then, when another run
-    /// was started with its deduplication id, or this run is cancelled.
+    /// When `run` is of another workflow, when the child's concurrency key is taken and it was to be
+    /// rejected then, when another run was started with its deduplication id, or this run is
+    /// cancelled.
     pub async fn start_child<W: Workflow>(&self, name: &str, run: NewRun) -> Result<RunId, Failure> {
+        if run.workflow != W::NAME {
+            return Err(Failure::permanent(format!(
+                "{name} was to start a run of {}, and was given one of {}: make it with NewRun::of of the same workflow",
+                W::NAME,
+                run.workflow
+            )));
+        }
         let execution = &self.execution;
         let (key, position) = execution.next_key(&self.scope, name);
         let attempt = match self.known(&key) {
@@ -139,7 +148,7 @@ impl Context {
             Known::Attempt(attempt) => attempt,
         };
         let attempt = self.enter_step(&key, position, attempt, None).await?;
-        let child = NewRun { workflow: W::NAME.to_owned(), parent: Some(execution.run), ..run };
+        let child = NewRun { parent: Some(execution.run), ..run };
         let id = child.id;
         let start = attempt.would_end(Ok(Value::String(id.to_string())));
         let write = Write { children: vec![child], child_start: Some(start), transition: None };
@@ -160,7 +169,8 @@ impl Context {
     /// Waits for a child's end and returns what it returned.
     ///
     /// # Errors
-    /// With the child's failure; when this run is cancelled.
+    /// With the child's failure, a permanent one when somebody cancelled the child alone; when this
+    /// run is cancelled.
     pub async fn await_child<W>(&self, name: &str, child: RunId) -> Result<W::Output, Failure>
     where
         W: Workflow,

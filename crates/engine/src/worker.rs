@@ -40,6 +40,7 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// 64 slots, a lease of 10 s, a grace of 20 s; no limits, no schedules, and every run is kept.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

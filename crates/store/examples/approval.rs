@@ -79,6 +79,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ["work"] => {
             let registry = Registry::new().with(Purchase);
             let worker = Worker::new(WorkerConfig::new("example"), store.journal(), registry, Arc::new(SystemClock));
+            println!("working; Ctrl-C stops it");
             let stop = CancellationToken::new();
             let worker = tokio::spawn(worker.run(stop.clone()));
             tokio::signal::ctrl_c().await?;

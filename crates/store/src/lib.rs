@@ -3,7 +3,7 @@
 //!
 //! On SQLite (embedded: one file, WAL, `synchronous=FULL`; one connection writes, and writes that
 //! wait at the same time share one commit) or on PostgreSQL (several machines), as the URL says.
-//! The queries are the same text for both, see `queries/README.md`.
+//! The queries are the same text for both, see `src/queries/README.md`.
 
 #![expect(clippy::duplicate_mod, reason = "the files of queries/ are compiled for each database")]
 

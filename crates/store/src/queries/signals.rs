@@ -8,7 +8,7 @@ use seatrial_engine::{JournalError, NewSignal, RunId, RunState, Signal};
 use sqlx::Row as _;
 
 use super::db::{self, Connection, Row};
-use super::rows::{json, millis, run_state, to_json, unsigned};
+use super::rows::{json, millis, run_state, time, to_json, unsigned};
 use crate::effects::Effects;
 use crate::error::StoreError;
 
@@ -101,7 +101,7 @@ pub(super) async fn of_runs(
         return Ok(signals);
     }
     let rows = sqlx::query(concat!(
-        "SELECT run, number, name, payload FROM signals WHERE run ",
+        "SELECT run, number, name, payload, sent_at FROM signals WHERE run ",
         one_of!("$1"),
         " ORDER BY run, number"
     ))
@@ -115,5 +115,10 @@ pub(super) async fn of_runs(
 }
 
 fn signal_of(row: &Row) -> Result<Signal, StoreError> {
-    Ok(Signal { number: unsigned(row, "number")?, name: row.try_get("name")?, payload: json(row.try_get("payload")?)? })
+    Ok(Signal {
+        number: unsigned(row, "number")?,
+        name: row.try_get("name")?,
+        payload: json(row.try_get("payload")?)?,
+        sent_at: time(row, "sent_at")?,
+    })
 }

@@ -15,6 +15,8 @@ on_each_store!(
     each_signal_is_taken_once_and_in_order,
     a_signal_sent_twice_under_one_id_comes_once,
     a_wait_ends_at_its_deadline,
+    a_signal_after_the_deadline_is_left_to_the_next_wait,
+    a_child_is_not_started_with_the_run_of_another_workflow,
     a_parent_gets_what_its_child_returned,
     a_childs_failure_is_its_parents_to_handle,
     cancelling_a_parent_cancels_its_children,
@@ -122,6 +124,39 @@ async fn a_signal_sent_twice_under_one_id_comes_once(on: On) {
     }
     let worker = bench.worker("w");
     assert_eq!(bench.reaches(id, RunState::Succeeded).await.output, Some(json!([1, null])));
+    worker.drain().await;
+}
+
+async fn a_signal_after_the_deadline_is_left_to_the_next_wait(on: On) {
+    let (bench, clock) = Bench::with_manual_clock(on).await;
+    bench.play.is(|cx, _| async move {
+        let in_time: Option<Value> = cx.wait_for("go", DAY).await?;
+        let later: Option<Value> = cx.wait_for("go", DAY).await?;
+        Ok(json!([in_time, later]))
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.reaches(id, RunState::Waiting).await;
+    // No program runs at the deadline, nor when the signal is sent.
+    worker.kill().await;
+    clock.advance(DAY + Duration::from_millis(1));
+    let after = bench.reopen().await;
+    after.store.signal(id, signal("go", json!("late")), after.clock.now()).await.unwrap();
+    let worker = after.worker("another");
+    assert_eq!(after.reaches(id, RunState::Succeeded).await.output, Some(json!([null, "late"])));
+    worker.drain().await;
+}
+
+async fn a_child_is_not_started_with_the_run_of_another_workflow(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move {
+        let refused = cx.start_child::<PlayedChild>("other", played("a")).await.unwrap_err();
+        Ok(json!(refused.message))
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    let said = bench.reaches(id, RunState::Succeeded).await.output.unwrap_or_default();
+    assert!(said.as_str().is_some_and(|said| said.contains("a run of child")), "{said}");
     worker.drain().await;
 }
 
