@@ -34,6 +34,11 @@ pub(super) fn moment(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(iso(at)) title=(stamp(at)) { (at.format("%H:%M:%S")) } }
 }
 
+/// A time that may be days away, to the minute.
+pub(super) fn date(at: DateTime<Utc>) -> Markup {
+    html! { time datetime=(iso(at)) title=(stamp(at)) { (at.format("%Y-%m-%d %H:%M UTC")) } }
+}
+
 fn ago(age: TimeDelta) -> String {
     match age.num_seconds() {
         ..5 => "just now".to_owned(),
@@ -70,6 +75,12 @@ pub(super) fn web(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_may_be_days_away_has_its_date() {
+        let at = "2026-12-01T16:43:22Z".parse().unwrap();
+        assert!(date(at).into_string().ends_with(">2026-12-01 16:43 UTC</time>"));
+    }
 
     #[test]
     fn durations_read_naturally() {

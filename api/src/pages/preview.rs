@@ -116,7 +116,7 @@ fn head(preview: &Preview, now: DateTime<Utc>) -> Markup {
             @if preview.pinned {
                 div { dt { "Kept" } dd { "Pinned" } }
             } @else if let Some(expires_at) = preview.expires_at.filter(|_| preview.live_sha.is_some()) {
-                div { dt { "Kept until" } dd { (format::moment(expires_at)) " UTC" } }
+                div { dt { "Kept until" } dd { (format::date(expires_at)) } }
             }
             div { dt { "Updated" } dd { (format::age(preview.updated_at, now)) } }
         }

@@ -22,7 +22,12 @@ pub(super) async fn page(api: Data<&Arc<Api>>, caller: Data<&Caller>, run: Path<
 async fn render(api: &Api, caller: &Caller, run: &str) -> Result<Shell, OperationError> {
     let detail: RunDetail = api.operations.get_run(&caller.0, run_id(run)?).await?.into();
     let now = api.operations.now();
-    let title = format!("{} {}", badges::workflow(&detail.run.workflow), detail.run.key.as_deref().unwrap_or_default());
+    let workflow = badges::workflow(&detail.run.workflow);
+    // What concerns no pull request has its own name for a key.
+    let title = match detail.run.key.as_deref() {
+        Some(key) if key != detail.run.workflow => format!("{workflow} {key}"),
+        _ => workflow.to_string(),
+    };
     let body = html! {
         div #head data-part="" {
             p.eyebrow { a href="/runs" { "Runs" } " / " span.mono { (detail.run.id) } }
@@ -65,7 +70,7 @@ fn facts(detail: &RunDetail, now: DateTime<Utc>) -> Markup {
             div { dt { "Took" } dd { (runs::took(run, now)) } }
             div { dt { "Claimed" } dd { (run.claims) @if run.claims == 1 { " time" } @else { " times" } } }
             @if let Some(worker) = &run.worker { div { dt { "Worker" } dd.mono { (worker) } } }
-            @if let Some(wake_at) = run.wake_at { div { dt { "Goes on" } dd { (format::moment(wake_at)) " UTC" } } }
+            @if let Some(wake_at) = run.wake_at { div { dt { "Goes on" } dd { (format::date(wake_at)) } } }
         }
         @if let Some(reason) = &run.wait_reason { p.note { "Waits: " (reason) } }
         @if let Some(reason) = &run.cancel_reason { p.note { "Asked to stop: " (reason) } }
