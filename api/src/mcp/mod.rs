@@ -9,6 +9,7 @@ mod deploy_preview_environment;
 mod get_preview_environment;
 mod get_preview_logs;
 mod get_workflow_run;
+mod keep_preview_environment;
 mod list_preview_environments;
 mod list_workflow_runs;
 mod retry_preview_deployment;
@@ -57,6 +58,7 @@ fn router() -> ToolRouter<Tools> {
         + Tools::retry_preview_deployment_router()
         + Tools::sleep_preview_environment_router()
         + Tools::wake_preview_environment_router()
+        + Tools::keep_preview_environment_router()
         + Tools::delete_preview_environment_router()
         + Tools::get_preview_logs_router()
         + Tools::why_not_ready_router()

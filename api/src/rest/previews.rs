@@ -244,16 +244,7 @@ impl Previews {
         preview: Path<String>,
         body: Json<Keep>,
     ) -> Result<Json<Preview>, WriteError> {
-        let name: EnvironmentName = preview.parse()?;
-        let who = &caller.0.0;
-        let mut kept = api.operations.get_preview(who, &name).await?;
-        if let Some(pinned) = body.pinned {
-            kept = api.operations.pin_preview(who, &name, pinned).await?;
-        }
-        if let Some(hours) = body.for_hours {
-            let by = std::time::Duration::from_secs(u64::from(hours) * 3_600);
-            kept = api.operations.extend_preview(who, &name, by).await?;
-        }
+        let kept = api.operations.keep_preview(&caller.0.0, &preview.parse()?, body.pinned, body.for_hours).await?;
         Ok(Json(kept.into()))
     }
 

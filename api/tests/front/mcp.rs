@@ -36,7 +36,7 @@ async fn an_agent_finds_its_tools() {
 
     let tools = world.rpc("tools/list", json!({})).await;
     let tools = tools["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 11);
+    assert_eq!(tools.len(), 12);
     for tool in tools {
         let name = tool["name"].as_str().unwrap();
         assert!(tool["description"].as_str().is_some_and(|text| text.len() > 30), "{name}");
@@ -80,6 +80,11 @@ async fn an_agent_can_do_what_a_person_can() {
     assert_eq!(deployed["structuredContent"]["preview"]["number"], 8);
     let deleted = world.tool("delete_preview_environment", json!({ "preview": "pr-shop-8" })).await;
     assert_eq!(deleted["structuredContent"]["preview"]["state"], "deleting");
+
+    let kept = world.tool("keep_preview_environment", json!({ "preview": "pr-shop-7", "pinned": true })).await;
+    assert_eq!(kept["structuredContent"]["pinned"], true);
+    let kept = world.tool("keep_preview_environment", json!({ "preview": "pr-shop-7", "for_hours": 721 })).await;
+    assert!(kept["content"][0]["text"].as_str().unwrap().contains("for_hours: must be from 1 to 720"), "{kept}");
 
     world.cluster.pods.lock().unwrap().push(pod("shop-1", "running", true));
     *world.cluster.log.lock().unwrap() = ["one", "two"].map(str::to_owned).to_vec();

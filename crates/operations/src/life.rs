@@ -51,6 +51,29 @@ impl Operations {
         Ok(Requested { environment, run, fresh: true })
     }
 
+    /// [`Operations::pin_preview`] and [`Operations::extend_preview`] in the words of a program; what
+    /// is `None` stays as it is.
+    pub async fn keep_preview(
+        &self,
+        who: &Principal,
+        name: &EnvironmentName,
+        pinned: Option<bool>,
+        for_hours: Option<u32>,
+    ) -> Result<EnvironmentView, OperationError> {
+        let by = for_hours.map(|hours| Duration::from_secs(u64::from(hours) * 3_600));
+        if by.is_some_and(|by| by.is_zero() || by > LONGEST_EXTENSION) {
+            return Err(OperationError::field("for_hours", "must be from 1 to 720"));
+        }
+        let mut kept = self.get_preview(who, name).await?;
+        if let Some(pinned) = pinned {
+            kept = self.pin_preview(who, name, pinned).await?;
+        }
+        if let Some(by) = by {
+            kept = self.extend_preview(who, name, by).await?;
+        }
+        Ok(kept)
+    }
+
     /// Keeps the preview however long nobody uses it, or lets its time count again.
     pub async fn pin_preview(
         &self,
