@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -249,15 +250,30 @@ impl Execution {
         self.stir();
     }
 
-    /// A signal of that name that no wait has taken yet, and that was sent in time.
-    pub(crate) fn take_signal(&self, name: &str, until: Option<DateTime<Utc>>) -> Option<Signal> {
+    /// The oldest signal of that name that no wait has taken yet, that was sent in time, and that can
+    /// be read; or why the newest of those that came cannot be.
+    pub(crate) fn take_signal<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<(Signal, T), Option<String>> {
         let mut state = self.state();
         let is_in_time = |signal: &Signal| until.is_none_or(|until| signal.sent_at <= until);
-        let fits =
-            |signal: &&Signal| signal.name == name && is_in_time(signal) && !state.taken.contains(&signal.number);
-        let signal = state.signals.iter().find(fits).cloned()?;
-        state.taken.insert(signal.number);
-        Some(signal)
+        let mut unreadable = None;
+        for signal in &state.signals {
+            if signal.name != name || !is_in_time(signal) || state.taken.contains(&signal.number) {
+                continue;
+            }
+            match T::deserialize(&signal.payload) {
+                Ok(value) => {
+                    let signal = signal.clone();
+                    state.taken.insert(signal.number);
+                    return Ok((signal, value));
+                }
+                Err(e) => unreadable = Some(e.to_string()),
+            }
+        }
+        Err(unreadable)
     }
 
     /// An earlier execution has recorded that it took this signal.

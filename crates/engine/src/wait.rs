@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracing::warn;
 
 use crate::clock::later;
 use crate::context::{Attempt, Context};
@@ -65,6 +66,9 @@ impl Context {
     /// then or not: a signal that was sent later is left to the next wait of its name. A signal that
     /// was sent before the wait is taken at once, the oldest first; each is taken once.
     ///
+    /// A signal whose payload is not a `T` is passed over: the run goes on waiting, and says why in the
+    /// reason of its wait. Send it again as the workflow expects it, under another deduplication id.
+    ///
     /// ```ignore
     /// match cx.wait_for::<Approval>("approved", Duration::from_secs(86_400)).await? {
     ///     Some(approval) => cx.step("publish", || publish(&approval)).await?,
@@ -73,34 +77,24 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// When the run is cancelled, or the signal's payload is not a `T`.
+    /// When the run is cancelled.
     pub async fn wait_for<T: DeserializeOwned>(
         &self,
         signal: &str,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<Option<T>, Failure> {
-        let payload = self.signal(signal, timeout.into()).await?;
-        payload
-            .map(|payload| {
-                serde_json::from_value(payload).map_err(|e| {
-                    Failure::permanent(format!(
-                        "the payload of signal {signal} cannot be read: {e}; send it again as the workflow expects it"
-                    ))
-                })
-            })
-            .transpose()
+        self.signal(signal, timeout.into()).await
     }
 
-    async fn signal(&self, signal: &str, timeout: Option<Duration>) -> Result<Option<Value>, Failure> {
+    async fn signal<T: DeserializeOwned>(&self, signal: &str, timeout: Option<Duration>) -> Result<Option<T>, Failure> {
         let execution = &self.execution;
         let (key, position) = execution.next_key(&self.scope, signal);
         let attempt = match self.known(&key) {
             Known::Ended(output) => {
                 let taken: Taken = self.recorded(&key, output?).await?;
-                if let Some(number) = taken.signal {
-                    execution.note_taken(number);
-                }
-                return Ok(taken.signal.map(|_| taken.payload));
+                let Some(number) = taken.signal else { return Ok(None) };
+                execution.note_taken(number);
+                return self.recorded(&key, taken.payload).await.map(Some);
             }
             Known::Attempt(attempt) => attempt,
         };
@@ -108,23 +102,25 @@ impl Context {
         let wait = Wait { until, signal: Some(signal.to_owned()) };
         let (attempt, wait) = self.enter_wait(&key, position, attempt, wait).await?;
         let taken = loop {
-            if let Some(signal) = execution.take_signal(signal, wait.until) {
-                break Ok(Taken { signal: Some(signal.number), payload: signal.payload });
-            }
+            let unreadable = match execution.take_signal(signal, wait.until) {
+                Ok((taken, value)) => {
+                    break Ok((Taken { signal: Some(taken.number), payload: taken.payload }, Some(value)));
+                }
+                Err(unreadable) => unreadable,
+            };
             if wait.until.is_some_and(|until| until <= self.now()) {
-                break Ok(Taken { signal: None, payload: Value::Null });
+                break Ok((Taken { signal: None, payload: Value::Null }, None));
             }
             // Returns only when the time is over, or with the cancellation.
-            if let Err(cancelled) = self.pause(wait.until, true, &format!("waits for {signal}")).await {
+            if let Err(cancelled) = self.pause(wait.until, true, &reason_to_wait(signal, unreadable)).await {
                 break Err(cancelled);
             }
         };
-        let output = taken.and_then(|taken| {
-            serde_json::to_value(&taken).map_err(|e| Failure::permanent(format!("signal {signal} cannot be kept: {e}")))
+        let output = taken.as_ref().map_err(Clone::clone).and_then(|(taken, _)| {
+            serde_json::to_value(taken).map_err(|e| Failure::permanent(format!("signal {signal} cannot be kept: {e}")))
         });
         attempt.end(output.clone());
-        let mut output = output?;
-        Ok(output.get("signal").is_some_and(Value::is_u64).then(|| output["payload"].take()))
+        output.and(taken).map(|(_, value)| value)
     }
 
     /// Starts a child run, in the same commit that records it. Cancelling this run cancels it.
@@ -176,9 +172,9 @@ impl Context {
         W: Workflow,
         W::Output: DeserializeOwned,
     {
-        let end = self.scope(name).signal(&child_signal(child), None).await?.unwrap_or_default();
-        let end: ChildEnd = serde_json::from_value(end)
-            .map_err(|e| Failure::permanent(format!("how child {child} ended cannot be read: {e}")))?;
+        let end = self.scope(name).signal::<ChildEnd>(&child_signal(child), None).await?;
+        // Without a deadline only a signal ends the wait.
+        let end = end.ok_or_else(|| Failure::permanent(format!("how child {child} ended is not known")))?;
         match end {
             ChildEnd::Succeeded(output) => serde_json::from_value(output)
                 .map_err(|e| Failure::permanent(format!("the result of child {child} cannot be read: {e}"))),
@@ -226,4 +222,14 @@ impl Context {
         }
         Ok((self.enter_step(key, position, attempt, Some(wait.clone())).await?, wait))
     }
+}
+
+/// Longer than this nobody reads what is wrong with a payload.
+const LONGEST_REASON: usize = 200;
+
+fn reason_to_wait(signal: &str, unreadable: Option<String>) -> String {
+    let Some(why) = unreadable else { return format!("waits for {signal}") };
+    warn!(signal, why, "a signal's payload cannot be read; the run goes on waiting");
+    let why: String = why.chars().take(LONGEST_REASON).collect();
+    format!("waits for {signal}; one that came cannot be read ({why}): send it again as the workflow expects it")
 }

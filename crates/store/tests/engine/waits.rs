@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seatrial_engine::{AttemptOutcome, Failure, NewRun, NewSignal, OnConflict, RunState, StepPhase};
+use seatrial_engine::{AttemptOutcome, Failure, NewRun, NewSignal, OnConflict, RunDetail, RunState, StepPhase};
 use serde_json::{Value, json};
 
 use crate::place::On;
@@ -16,6 +16,7 @@ on_each_store!(
     a_signal_sent_twice_under_one_id_comes_once,
     a_wait_ends_at_its_deadline,
     a_signal_after_the_deadline_is_left_to_the_next_wait,
+    a_signal_that_cannot_be_read_is_passed_over,
     a_child_is_not_started_with_the_run_of_another_workflow,
     a_parent_gets_what_its_child_returned,
     a_childs_failure_is_its_parents_to_handle,
@@ -144,6 +145,29 @@ async fn a_signal_after_the_deadline_is_left_to_the_next_wait(on: On) {
     after.store.signal(id, signal("go", json!("late")), after.clock.now()).await.unwrap();
     let worker = after.worker("another");
     assert_eq!(after.reaches(id, RunState::Succeeded).await.output, Some(json!([null, "late"])));
+    worker.drain().await;
+}
+
+async fn a_signal_that_cannot_be_read_is_passed_over(on: On) {
+    let bench = Bench::new(on).await;
+    bench.play.is(|cx, _| async move {
+        let cents: Option<u32> = cx.wait_for("paid", DAY).await?;
+        let note: Option<String> = cx.wait_for("paid", DAY).await?;
+        Ok(json!([cents, note]))
+    });
+    let worker = bench.worker("w");
+    let id = bench.start(played("a")).await;
+    bench.reaches(id, RunState::Waiting).await;
+    bench.store.signal(id, signal("paid", json!("in cash")), bench.clock.now()).await.unwrap();
+    let reason = |run: &RunDetail| run.summary.wait_reason.clone().unwrap_or_default();
+    let waits = bench.changes_to(id, |run| reason(run).contains("cannot be read")).await;
+    assert!(reason(&waits).contains("expected u32") && reason(&waits).contains("send it again"), "{}", reason(&waits));
+    worker.kill().await;
+    // It is still there for a wait that can read it, also after a restart.
+    let after = bench.reopen().await;
+    after.store.signal(id, signal("paid", json!(700)), after.clock.now()).await.unwrap();
+    let worker = after.worker("w");
+    assert_eq!(after.reaches(id, RunState::Succeeded).await.output, Some(json!([700, "in cash"])));
     worker.drain().await;
 }
 
