@@ -19,8 +19,6 @@ const CHANNEL: &str = "seatrial_runs";
 const LONGEST: usize = 7_900;
 /// So many commits at most are told together.
 const AT_ONCE: usize = 256;
-/// Between two transactions that notify: those take turns, and each wakes every process.
-const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -62,6 +60,7 @@ impl Notifier {
 
 async fn notify(pool: PgPool, mut queue: mpsc::Receiver<Effects>, from: Uuid) {
     let mut commits = Vec::new();
+    // What is committed while a notification is on its way shares the next one.
     while queue.recv_many(&mut commits, AT_ONCE).await > 0 {
         let effects = commits.drain(..).fold(Effects::none(), Effects::and);
         let payloads = payloads(&Message { from, ring: effects.ring, events: &effects.events });
@@ -69,8 +68,6 @@ async fn notify(pool: PgPool, mut queue: mpsc::Receiver<Effects>, from: Uuid) {
         if let Err(e) = told.bind(CHANNEL).bind(payloads).execute(&pool).await {
             warn!(error = %e, "other processes could not be told; they will sweep");
         }
-        // The first commit of a burst is told at once; what follows shares a transaction.
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
