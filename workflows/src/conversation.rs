@@ -102,13 +102,19 @@ impl Conversation {
     /// Adds a notice to what the comment says, in the place of an earlier one; or takes that away. The
     /// next word does so, too.
     pub(crate) async fn notice(&self, cx: &Context, notice: Option<Notice>) -> Result<()> {
-        let (about, state) = match &self.environment.said {
-            Some(said) => (Self { sha: said.sha.clone(), ..self.clone() }, said.state.clone()),
+        // As it is now: a run may have said something since the environment was looked at.
+        let known = self.world.environments.find(&self.environment.at).await?;
+        let (about, state) = match known.and_then(|known| known.said) {
+            Some(said) => (Self { sha: said.sha, ..self.clone() }, said.state),
             None => (self.clone(), CommentState::Nothing),
         };
         let warns = matches!(notice, Some(Notice::WillBeDeleted { .. }));
-        self.write(about.text(cx, &state, notice.into_iter().collect())).await?;
-        self.remember(Said { sha: about.sha, state, warns }).await
+        let written = self.write(about.text(cx, &state, notice.into_iter().collect())).await;
+        // What GitHub refuses it would refuse again.
+        if !written.as_ref().is_err_and(Error::is_transient) {
+            self.remember(Said { sha: about.sha, state, warns }).await?;
+        }
+        written.map(drop)
     }
 
     /// The commit status that goes with `state`.

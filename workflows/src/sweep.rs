@@ -15,7 +15,7 @@ use crate::conversation::Conversation;
 use crate::failures::failure;
 use crate::preview_down::{self, PreviewDown};
 use crate::preview_sleep::{self, PreviewSleep};
-use crate::preview_up::RETRIES;
+use crate::preview_up::{RETRIES, unless_github_refuses};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -66,16 +66,13 @@ impl Sweep {
         life.warned_at = Some(cx.now());
         let Some(at) = life.goes_at() else { return Ok(()) };
         let conversation = Conversation::new(&self.world, environment, &environment.head_sha);
-        match conversation.notice(cx, Some(Notice::WillBeDeleted { at })).await {
-            Err(e) if e.is_transient() => return Err(failure(e)),
-            Err(e) => warn!(error = %e, "GitHub refuses the warning; it counts all the same"),
-            Ok(()) => {}
-        }
+        unless_github_refuses(conversation.notice(cx, Some(Notice::WillBeDeleted { at })).await)?;
         self.world.environments.remember(environment.id, Fact::Warned).await.map_err(failure)
     }
 
     async fn take_warning_back(&self, cx: &Context, environment: &Environment) -> Result<(), Failure> {
-        Conversation::new(&self.world, environment, &environment.head_sha).notice(cx, None).await.map_err(failure)
+        let conversation = Conversation::new(&self.world, environment, &environment.head_sha);
+        unless_github_refuses(conversation.notice(cx, None).await)
     }
 }
 
