@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 use kube::ResourceExt;
 use seatrial_preview::failure::Reason;
 
-use crate::pods::bounded;
+use crate::pods::{bounded, image_of};
 use crate::standing::Standing;
 
 /// What is to blame, before the evidence is gathered.
@@ -41,7 +41,7 @@ fn is_decisive(message: &str) -> bool {
 }
 
 pub(crate) fn blame_container(pod: &Pod, seen: &ContainerStatus, standing: Standing) -> Option<Blame> {
-    let (pod_name, name, image) = (pod.name_any(), &seen.name, &seen.image);
+    let (pod_name, name, image) = (pod.name_any(), &seen.name, image_of(pod, seen));
     let blame = |reason, rank, summary: String, advice: &str, log: bool| {
         Some(Blame {
             reason,
@@ -91,7 +91,7 @@ pub(crate) fn blame_container(pod: &Pod, seen: &ContainerStatus, standing: Stand
                 );
             }
             "CrashLoopBackOff" if standing != Standing::OfJob => {
-                let (summary, advice) = crash(seen, last.as_ref());
+                let (summary, advice) = crash(&image, seen, last.as_ref());
                 return blame(Reason::ContainerCrash, 2, summary, advice, true);
             }
             _ => {}
@@ -103,7 +103,7 @@ pub(crate) fn blame_container(pod: &Pod, seen: &ContainerStatus, standing: Stand
         let never_restarts = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("Never");
         // Once is forgiven: an application may start before its database does.
         if seen.restart_count >= 1 || never_restarts {
-            let (summary, advice) = crash(seen, Some(&ended));
+            let (summary, advice) = crash(&image, seen, Some(&ended));
             return blame(Reason::ContainerCrash, 2, summary, advice, true);
         }
     }
@@ -111,7 +111,7 @@ pub(crate) fn blame_container(pod: &Pod, seen: &ContainerStatus, standing: Stand
 }
 
 /// What happened to a container that crashes, and what to do.
-fn crash(seen: &ContainerStatus, ended: Option<&ContainerStateTerminated>) -> (String, &'static str) {
+fn crash(image: &str, seen: &ContainerStatus, ended: Option<&ContainerStateTerminated>) -> (String, &'static str) {
     let reason = ended.and_then(|ended| ended.reason.as_deref()).unwrap_or_default();
     let code = ended.map(|ended| ended.exit_code);
     let how = match (reason, code) {
@@ -140,5 +140,5 @@ fn crash(seen: &ContainerStatus, ended: Option<&ContainerStateTerminated>) -> (S
         1 => ", restarted once".to_owned(),
         count => format!(", restarted {count} times"),
     };
-    (format!("Container {:?} (image {}) crashes: {how}{times}", seen.name, seen.image), advice)
+    (format!("Container {:?} (image {image}) crashes: {how}{times}", seen.name), advice)
 }

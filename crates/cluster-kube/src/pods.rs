@@ -65,7 +65,7 @@ pub(crate) fn status_of(pod: &Pod) -> PodStatus {
     ] {
         for container in declared {
             containers.push(match seen.iter().find(|seen| seen.name == container.name) {
-                Some(seen) => container_status(seen, init),
+                Some(seen) => container_status(pod, seen, init),
                 None => ContainerStatus {
                     name: container.name,
                     image: container.image.unwrap_or_default(),
@@ -86,7 +86,15 @@ pub(crate) fn status_of(pod: &Pod) -> PodStatus {
     PodStatus { name: pod.name_any(), phase, ready: is_ready(pod), node: spec.node_name, containers }
 }
 
-fn container_status(seen: &KubeContainerStatus, init: bool) -> ContainerStatus {
+/// The image that the pod asks for: the status may name any other tag of the same content.
+pub(crate) fn image_of(pod: &Pod, seen: &KubeContainerStatus) -> String {
+    let spec = pod.spec.iter();
+    let mut declared = spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    let image = declared.find(|declared| declared.name == seen.name).and_then(|declared| declared.image.clone());
+    image.unwrap_or_else(|| seen.image.clone())
+}
+
+fn container_status(pod: &Pod, seen: &KubeContainerStatus, init: bool) -> ContainerStatus {
     let (state, message) = match &seen.state {
         Some(ContainerState { running: Some(_), .. }) => ("running".to_owned(), None),
         Some(ContainerState { terminated: Some(ended), .. }) => (
@@ -100,7 +108,7 @@ fn container_status(seen: &KubeContainerStatus, init: bool) -> ContainerStatus {
     };
     ContainerStatus {
         name: seen.name.clone(),
-        image: seen.image.clone(),
+        image: image_of(pod, seen),
         init,
         ready: seen.ready,
         restarts: u32::try_from(seen.restart_count).unwrap_or_default(),
