@@ -1,12 +1,11 @@
-use std::path::Path;
-
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ids::RepositoryName;
 use crate::policies::Egress;
-use crate::pull_request::{Base, Head, PullRequest, PullRequestState};
+
+mod admission;
+mod documents;
 
 const FULL: &str = r#"
 version: 1
@@ -223,35 +222,6 @@ fn charts_are_named_in_one_of_three_ways() {
     .map(|chart| format!("{chart}\n  {}", errors(&format!("version: 1\nchart: {{{chart}}}")).join("\n  ")))
     .collect();
     assert_snapshot!("chart_errors", wrong.join("\n"));
-}
-
-/// The schema's `oneOf` for charts and the parser say the same of each set of keys.
-#[test]
-fn the_schema_knows_the_three_ways_too() {
-    let schema = json_schema();
-    let chart = &schema["properties"]["chart"];
-    let keys = [
-        ("path", "deploy/chart"),
-        ("oci", "oci://ghcr.io/acme/shop"),
-        ("repository", "https://charts.example.com"),
-        ("name", "shop"),
-        ("version", "1.2.3"),
-    ];
-    let mut accepted = 0;
-    for set in 0..1_u32 << keys.len() {
-        let given: Vec<_> =
-            keys.iter().enumerate().filter(|(bit, _)| set & (1 << bit) != 0).map(|(_, key)| key).collect();
-        let ways = chart["oneOf"].as_array().unwrap().iter().filter(|way| {
-            let required = way["required"].as_array().unwrap();
-            let all = required.iter().all(|name| given.iter().any(|(key, _)| name == key));
-            all && given.len() as u64 <= way["maxProperties"].as_u64().unwrap()
-        });
-        let text: Vec<String> = given.iter().map(|(key, value)| format!("{key}: {value:?}")).collect();
-        let text = format!("version: 1\nchart: {{{}}}", text.join(", "));
-        assert_eq!(parse(&text).is_ok(), ways.count() == 1, "{text}");
-        accepted += u32::from(parse(&text).is_ok());
-    }
-    assert_eq!(accepted, 3);
 }
 
 #[test]
@@ -494,122 +464,4 @@ fn the_diagnosis_names_line_and_field() {
     let many = parse("version: 1\nhealth: {port: 0}\nttl: 1m").unwrap_err();
     assert_json_snapshot!("diagnosis", diagnosis(&many));
     assert_json_snapshot!("diagnosis_of_one", diagnosis(&parse("").unwrap_err()));
-}
-
-fn pull_request() -> PullRequest {
-    let repository: RepositoryName = "acme/shop".parse().unwrap();
-    PullRequest {
-        at: crate::PullRequestRef { repository: repository.clone(), number: 12 },
-        title: "A title".to_owned(),
-        author: "octocat".to_owned(),
-        author_is_bot: false,
-        draft: false,
-        state: PullRequestState::Open,
-        head: Head { sha: "a".repeat(40).parse().unwrap(), branch: "fix".to_owned(), repository: Some(repository) },
-        base: Base { branch: "main".to_owned(), sha: "b".repeat(40).parse().unwrap() },
-        labels: vec!["Preview".to_owned(), "bug".to_owned()],
-        html_url: "https://github.com/acme/shop/pull/12".to_owned(),
-    }
-}
-
-#[test]
-fn admission() {
-    type Change = fn(&mut PullRequest);
-    let refuse = Admission::Refuse;
-    let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let unchanged: Change = |_| {};
-    let cases: Vec<(&str, Change, Admission)> = vec![
-        ("{}", unchanged, Admission::Deploy),
-        ("{}", |pr| pr.draft = true, refuse(Refusal::Draft)),
-        ("{drafts: true}", |pr| pr.draft = true, Admission::Deploy),
-        ("{}", |pr| pr.author_is_bot = true, Admission::Deploy),
-        ("{bots: false}", |pr| pr.author_is_bot = true, refuse(Refusal::Bot)),
-        ("{bots: false}", unchanged, Admission::Deploy),
-        ("{}", |pr| pr.head.repository = None, refuse(Refusal::Fork)),
-        ("{}", |pr| pr.head.repository = Some("eve/shop".parse().unwrap()), refuse(Refusal::Fork)),
-        ("{drafts: true, labels: [preview]}", |pr| pr.head.repository = None, refuse(Refusal::Fork)),
-        ("{}", |pr| pr.state = PullRequestState::Closed, refuse(Refusal::Closed)),
-        ("{}", |pr| pr.state = PullRequestState::Merged, refuse(Refusal::Closed)),
-        ("{labels: [preview]}", unchanged, Admission::Deploy),
-        ("{labels: [x, BUG]}", unchanged, Admission::Deploy),
-        ("{labels: [demo]}", unchanged, refuse(Refusal::MissingLabel { wanted: strings(&["demo"]) })),
-        ("{labels: [demo]}", |pr| pr.labels.clear(), refuse(Refusal::MissingLabel { wanted: strings(&["demo"]) })),
-        ("{ignoreLabels: [preview]}", unchanged, refuse(Refusal::IgnoredLabel { label: "Preview".to_owned() })),
-        (
-            "{labels: [preview], ignoreLabels: [bug]}",
-            unchanged,
-            refuse(Refusal::IgnoredLabel { label: "bug".to_owned() }),
-        ),
-        ("{baseBranches: [main, next]}", unchanged, Admission::Deploy),
-        (
-            "{baseBranches: [Main]}",
-            unchanged,
-            refuse(Refusal::BaseBranch { base: "main".to_owned(), allowed: strings(&["Main"]) }),
-        ),
-    ];
-    for (filters, change, expected) in cases {
-        let mut pull_request = pull_request();
-        change(&mut pull_request);
-        let settings = ok(&format!("version: 1\nfilters: {filters}"));
-        assert_eq!(admit(&pull_request, &settings, false), expected, "{filters} {pull_request:?}");
-    }
-}
-
-fn repository_file(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-#[test]
-fn the_schema_is_the_committed_one() {
-    let path = repository_file("api/seatrial-yaml.schema.json");
-    let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
-        std::fs::write(&path, &schema).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == schema, "{} is stale; run the tests once with UPDATE_GENERATED=1", path.display());
-}
-
-#[test]
-fn the_schema_has_the_keys_that_are_read() {
-    let schema = json_schema();
-    let names = |mapping: &Value| mapping["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    for (path, keys) in parse::KEYS {
-        let mut mapping = match path.strip_suffix("[]") {
-            _ if path.is_empty() => schema.clone(),
-            Some(list) => schema["properties"][list]["items"].clone(),
-            None => schema["properties"][path].clone(),
-        };
-        if let Some(reference) = mapping["$ref"].as_str() {
-            mapping = schema.pointer(reference.trim_start_matches('#')).unwrap().clone();
-        }
-        let mut read: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        let mut described = names(&mapping);
-        read.sort();
-        described.sort();
-        assert_eq!(described, read, "in {path:?}");
-        assert_eq!(mapping["additionalProperties"], json!(false), "in {path:?}");
-    }
-}
-
-#[test]
-fn the_reference_is_true() {
-    let reference = std::fs::read_to_string(repository_file("docs/seatrial-yaml.md")).unwrap();
-    let examples: Vec<&str> =
-        reference.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next()).collect();
-    assert!(examples.len() >= 12);
-    for example in &examples {
-        ok(example);
-    }
-    for (path, keys) in parse::KEYS {
-        // A mapping or a list of mappings has rows for what is in it.
-        let has_keys = |key: &str| parse::KEYS.iter().any(|(other, _)| other.trim_end_matches("[]") == key);
-        for key in keys.iter().filter(|key| !path.is_empty() || !has_keys(key)) {
-            let row = format!("| [`{}`]", yaml::join(path, key));
-            assert!(reference.contains(&row), "no row {row}");
-        }
-    }
-    for word in values::PLACEHOLDERS {
-        assert!(reference.contains(&format!("| `{{{word}}}` |")), "{word}");
-    }
 }
