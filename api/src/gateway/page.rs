@@ -142,7 +142,7 @@ pub(super) fn of_state(view: &EnvironmentView) -> Response {
 }
 
 fn waking() -> (&'static str, String, Option<u64>) {
-    ("Waking up", "The preview slept because nobody used it. It is being woken.".to_owned(), Some(2))
+    ("Waking up", "The preview was asleep. It is being woken.".to_owned(), Some(2))
 }
 
 /// It is being put to sleep, or woken.

@@ -22,12 +22,7 @@ pub(super) async fn page(api: Data<&Arc<Api>>, caller: Data<&Caller>, run: Path<
 async fn render(api: &Api, caller: &Caller, run: &str) -> Result<Shell, OperationError> {
     let detail: RunDetail = api.operations.get_run(&caller.0, run_id(run)?).await?.into();
     let now = api.operations.now();
-    let workflow = badges::workflow(&detail.run.workflow);
-    // What concerns no pull request has its own name for a key.
-    let title = match detail.run.key.as_deref() {
-        Some(key) if key != detail.run.workflow => format!("{workflow} {key}"),
-        _ => workflow.to_string(),
-    };
+    let title = runs::title(&detail.run);
     let body = html! {
         div #head data-part="" {
             p.eyebrow { a href="/runs" { "Runs" } " / " span.mono { (detail.run.id) } }

@@ -97,11 +97,20 @@ pub(super) fn table(runs: &[Run], now: DateTime<Utc>) -> Markup {
     }
 }
 
+/// `Deploy acme/shop#7`. What concerns no pull request has its own name for a key.
+pub(super) fn title(run: &Run) -> String {
+    let workflow = badges::workflow(&run.workflow);
+    match run.key.as_deref() {
+        Some(key) if key != run.workflow => format!("{workflow} {key}"),
+        _ => workflow.to_owned(),
+    }
+}
+
 fn row(run: &Run, now: DateTime<Utc>) -> Markup {
     html! {
         tr {
             td.wide {
-                a.strong href={ "/runs/" (run.id) } { (badges::workflow(&run.workflow)) " " (run.key.as_deref().unwrap_or_default()) }
+                a.strong href={ "/runs/" (run.id) } { (title(run)) }
                 @if let Some(error) = &run.error { div.sub.clip { (error) } }
                 @else if let Some(reason) = &run.cancel_reason { div.sub.clip { (reason) } }
             }

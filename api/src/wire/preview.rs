@@ -68,7 +68,7 @@ pub enum PreviewState {
     Deploying,
     /// Answers at its URL.
     Running,
-    /// Scaled to zero because nobody used it; opening it wakes it.
+    /// Scaled to zero; opening it wakes it.
     Sleeping,
     Failed,
     /// Admission said no: a draft, a fork, a filter, no settings.

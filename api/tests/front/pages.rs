@@ -1,4 +1,6 @@
 use reqwest::StatusCode;
+use seatrial_engine::{NewRun, OnConflict};
+use serde_json::json;
 
 use crate::standins::pod;
 use crate::world::{World, diagnosis};
@@ -66,6 +68,17 @@ async fn a_preview_shows_its_steps_logs_and_actions() {
     let list = world.page("/?state=running").await;
     assert!(list.contains("http://pr-7-shop.localhost:8081"));
     assert!(world.page("/?state=failed").await.contains("No preview fits"));
+}
+
+#[tokio::test]
+async fn what_concerns_no_pull_request_has_one_name() {
+    let world = World::new().await;
+    world.opened(7, "Add teal").await;
+    let run = NewRun::named("reconcile", 1, json!({})).key("reconcile", OnConflict::Supersede);
+    let run = world.store.start(run).await.unwrap().id;
+    let (list, page) = (world.page("/runs").await, world.page(&format!("/runs/{run}")).await);
+    assert!(list.contains(">Deploy acme/shop#7<") && list.contains(">Reconcile<"), "{list}");
+    assert!(page.contains("<h1>Reconcile</h1>"), "{page}");
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ fn words(
             "Open the URL.".to_owned(),
         ),
         S::Sleeping => (
-            "The preview sleeps: nobody used it, so it was scaled to zero.".to_owned(),
+            "The preview sleeps: it was scaled to zero.".to_owned(),
             format!("Open {} or wake it; it is back within a minute.", environment.url),
         ),
         S::Queued if environment.waits_for_place => (

@@ -132,7 +132,7 @@ pub fn render(view: &CommentView) -> String {
             parts.push("### 💤 Preview asleep".to_owned());
             parts.push(format!("**{}**", markdown::link(without_scheme(url), url)));
             parts.push(format!(
-                "{}Nobody used it, so it was scaled to zero at {}. Opening it, or `/preview wake`, brings it back.",
+                "{}It was scaled to zero at {}. Opening it, or `/preview wake`, brings it back.",
                 of_commit(view),
                 time(*since)
             ));

@@ -198,7 +198,7 @@ fn buttons(state: &State, repository: &Repository, pull: &Pull) -> String {
          <input type=\"text\" name=\"by\" aria-label=\"Login\" value=\"{}\">\
          <textarea id=\"comment\" name=\"body\" required></textarea>\
          <button class=\"main\">Comment</button></form></div><div class=\"buttons\">",
-        escape(&pull.author)
+        escape(&repository.owner)
     );
     if pull.is_open() {
         html.push_str(&button("merge", "Merge pull request", "main"));
