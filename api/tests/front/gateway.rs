@@ -4,6 +4,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use reqwest::StatusCode;
+use seatrial_preview::access::Visible;
 use seatrial_preview::ports::Fact;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -223,7 +224,7 @@ async fn a_visit_is_remembered() {
     let (address, _asked) = application("HTTP/1.1 204 No Content\r\n\r\n", false).await;
     *world.cluster.application.lock().unwrap() = Some(address);
     let active_at = async || {
-        let found = world.store.find_environment_of(&crate::world::at(7)).await.unwrap().unwrap();
+        let found = world.store.find_environment_of(&Visible::All, &crate::world::at(7)).await.unwrap().unwrap();
         found.environment.life.active_at
     };
     let before = active_at().await;

@@ -2,6 +2,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::world::{World, assert_problem, at, pull_request_event, sign};
+use seatrial_preview::access::Visible;
 
 #[tokio::test]
 async fn a_delivery_is_accepted_with_its_run_and_its_duplicate_gets_the_same_answer() {
@@ -33,7 +34,7 @@ async fn wrong_signatures_are_refused_before_anything_is_read_or_stored() {
     // Not even JSON: the signature is looked at first.
     assert_problem(world.webhook("d-1", "pull_request", b"{", None).await, 401, "signature_invalid").await;
     assert!(world.read("/api/v1/deliveries").await["items"].as_array().unwrap().is_empty());
-    assert!(world.store.find_environment_of(&at(7)).await.unwrap().is_none());
+    assert!(world.store.find_environment_of(&Visible::All, &at(7)).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use sha2::Sha256;
 use tempfile::TempDir;
 
 use crate::standins::{StandInCluster, StandInForge};
+use seatrial_preview::access::Visible;
 
 pub const TOKEN: &str = "an-operators-token-of-some-length";
 const SECRET: &str = "webhook secret";
@@ -184,7 +185,7 @@ impl World {
         let receipt: Value = response.json().await.unwrap();
         assert_eq!(status, StatusCode::ACCEPTED, "{receipt}");
         let run = receipt["run"].as_str().unwrap().parse().unwrap();
-        let environment = self.store.find_environment_of(&at(number)).await.unwrap().unwrap();
+        let environment = self.store.find_environment_of(&Visible::All, &at(number)).await.unwrap().unwrap();
         (environment.environment.id, run)
     }
 

@@ -4,6 +4,7 @@
 //! what the domain needs of them; the adapters (`cluster-kube`, `forge-github`, `release-helm`,
 //! `store`) fulfil them.
 
+pub mod access;
 pub mod command;
 pub mod comment;
 pub mod environment;

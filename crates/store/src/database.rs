@@ -2,15 +2,19 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use seatrial_engine::{Clock, Journal, NewRun, RunId, RunSummary};
+use seatrial_engine::{Clock, Journal, NewRun, RunDetail, RunId, RunSummary};
+use seatrial_preview::access::Visible;
 use seatrial_preview::failure::FailureSnapshot;
 use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::ports::Environments;
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::{DeliveryId, EnvironmentId, HeadSha, Namespace, PullRequestRef, RepositoryName};
 
+use crate::access::{AuditQueries, IdempotencyQueries, ProjectQueries, TeamQueries, TokenQueries};
 use crate::error::StoreError;
-use crate::views::{Counts, DeliveryView, EnvironmentFilter, EnvironmentView, Page, PageRequest, RunFilter};
+use crate::views::{
+    Counts, DeliveryFilter, DeliveryView, EnvironmentFilter, EnvironmentView, Page, PageRequest, RunFilter,
+};
 use crate::{postgres, sqlite};
 
 /// What [`Store::open`] needs to know.
@@ -67,7 +71,18 @@ impl Deref for Store {
 
 /// All that a database does for the product.
 #[async_trait]
-pub trait Database: Journal + Environments + RunQueries + EnvironmentQueries + DeliveryQueries {
+pub trait Database:
+    Journal
+    + Environments
+    + RunQueries
+    + EnvironmentQueries
+    + DeliveryQueries
+    + TeamQueries
+    + TokenQueries
+    + ProjectQueries
+    + AuditQueries
+    + IdempotencyQueries
+{
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }
@@ -77,7 +92,15 @@ pub trait Database: Journal + Environments + RunQueries + EnvironmentQueries + D
 #[async_trait]
 pub trait RunQueries {
     /// Runs, the newest first.
-    async fn list_runs(&self, filter: &RunFilter, page: &PageRequest) -> Result<Page<RunSummary>, StoreError>;
+    async fn list_runs(
+        &self,
+        visible: &Visible,
+        filter: &RunFilter,
+        page: &PageRequest,
+    ) -> Result<Page<RunSummary>, StoreError>;
+
+    /// [`Journal::find_run`], if it is to be seen.
+    async fn find_visible_run(&self, visible: &Visible, run: RunId) -> Result<Option<RunDetail>, StoreError>;
 
     /// How many runs and environments there are in each state.
     async fn counts(&self) -> Result<Counts, StoreError>;
@@ -89,18 +112,30 @@ pub trait EnvironmentQueries {
     /// Environments, the ones last changed first.
     async fn list_environments(
         &self,
+        visible: &Visible,
         filter: &EnvironmentFilter,
         page: &PageRequest,
     ) -> Result<Page<EnvironmentView>, StoreError>;
 
-    async fn find_environment(&self, id: EnvironmentId) -> Result<Option<EnvironmentView>, StoreError>;
+    async fn find_environment(
+        &self,
+        visible: &Visible,
+        id: EnvironmentId,
+    ) -> Result<Option<EnvironmentView>, StoreError>;
 
-    async fn find_environment_of(&self, at: &PullRequestRef) -> Result<Option<EnvironmentView>, StoreError>;
+    async fn find_environment_of(
+        &self,
+        visible: &Visible,
+        at: &PullRequestRef,
+    ) -> Result<Option<EnvironmentView>, StoreError>;
 
-    async fn find_environment_by_namespace(&self, namespace: &Namespace)
-    -> Result<Option<EnvironmentView>, StoreError>;
+    async fn find_environment_by_namespace(
+        &self,
+        visible: &Visible,
+        namespace: &Namespace,
+    ) -> Result<Option<EnvironmentView>, StoreError>;
 
-    /// By the host of its URL, without a port.
+    /// By the host of its URL, without a port. For the gateway, which serves everybody.
     async fn find_environment_by_host(&self, host: &str) -> Result<Option<EnvironmentView>, StoreError>;
 
     /// The newest failure snapshot of an environment, and the run it belongs to.
@@ -115,7 +150,19 @@ pub trait DeliveryQueries {
     async fn accept_delivery(&self, delivery: NewDelivery) -> Result<Accepted, StoreError>;
 
     /// Deliveries, the newest first.
-    async fn list_deliveries(&self, page: &PageRequest) -> Result<Page<DeliveryView>, StoreError>;
+    async fn list_deliveries(
+        &self,
+        visible: &Visible,
+        filter: &DeliveryFilter,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryView>, StoreError>;
+
+    /// A delivery and its payload.
+    async fn find_delivery(
+        &self,
+        visible: &Visible,
+        id: &DeliveryId,
+    ) -> Result<Option<(DeliveryView, Vec<u8>)>, StoreError>;
 }
 
 /// A verified delivery and what it means.

@@ -7,6 +7,7 @@
 
 #![expect(clippy::duplicate_mod, reason = "the files of queries/ are compiled for each database")]
 
+pub mod access;
 mod database;
 mod effects;
 mod entries;

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 pub use seatrial_engine::{AttemptOutcome, AttemptView, RunDetail, RunSummary, StepPhase, StepView};
 use seatrial_engine::{RunId, RunState};
+use seatrial_preview::access::TeamName;
 use seatrial_preview::environment::{Environment, EnvironmentState};
-use seatrial_preview::{DeliveryId, PullRequestRef};
+use seatrial_preview::{DeliveryId, PullRequestRef, RepositoryName};
 
 /// An environment with the newest of its runs and the state derived from both.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,51 @@ pub struct DeliveryView {
     pub run: Option<RunId>,
     pub ignored: Option<String>,
     pub received_at: DateTime<Utc>,
+}
+
+/// Which deliveries are asked for; all conditions hold together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeliveryFilter {
+    /// GitHub's name of the event: `pull_request`.
+    pub event: Option<String>,
+    /// `owner/name`.
+    pub repository: Option<String>,
+    /// Those that started a run, or those that did not.
+    pub started: Option<bool>,
+}
+
+/// Something that was done, or tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    /// Counts up; 0 before it is written.
+    pub seq: i64,
+    pub at: DateTime<Utc>,
+    /// Who, in words: `ada`, `token ci of team payments`.
+    pub who: String,
+    /// The way in: `rest`, `mcp`, `page`, `cli`, `comment`.
+    pub via: String,
+    /// From where, where that is known.
+    pub address: Option<String>,
+    /// `preview.deploy`.
+    pub action: String,
+    /// To what: `acme/shop#7`, a run's id, a team.
+    pub target: String,
+    pub repository: Option<RepositoryName>,
+    pub team: Option<TeamName>,
+    /// `done`, or the error's code.
+    pub outcome: String,
+    /// What was asked, as JSON without secrets.
+    pub detail: Option<String>,
+}
+
+/// Which entries are asked for; all conditions hold together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuditFilter {
+    pub who: Option<String>,
+    pub action: Option<String>,
+    pub target: Option<String>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Which environments are asked for; all conditions hold together.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::open;
 use crate::throughput::now_micros;
+use seatrial_preview::access::Visible;
 
 #[derive(Args)]
 pub struct Resume {
@@ -83,7 +84,7 @@ impl Resume {
                 let store = store.clone();
                 async move {
                     let filter = RunFilter { state: Some(state), ..RunFilter::default() };
-                    store.list_runs(&filter, &PageRequest { after: None, limit: 1 }).await
+                    store.list_runs(&Visible::All, &filter, &PageRequest { after: None, limit: 1 }).await
                 }
             });
             let mut any = false;

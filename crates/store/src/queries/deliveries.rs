@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{JournalError, NewRun, NewSignal, OnConflict, RunId};
+use seatrial_preview::access::Visible;
 use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::ports::{ARRIVED, ROOM};
 use seatrial_preview::pull_request::PullRequest;
@@ -10,14 +11,15 @@ use seatrial_preview::{DeliveryId, HeadSha, PullRequestRef, RepositoryName};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::db::{self, Connection};
+use super::db::{self, Connection, Row};
 use super::open::Db;
 use super::rows::{millis, parsed, text, time, unsigned};
+use super::visible::{Sight, repository_visible};
 use super::{environments, signals, start};
 use crate::database::{Accepted, DeliveryQueries, Meaning, NewDelivery};
 use crate::effects::Effects;
 use crate::error::StoreError;
-use crate::views::{DeliveryView, Page, PageRequest};
+use crate::views::{DeliveryFilter, DeliveryView, Page, PageRequest};
 
 #[async_trait]
 impl DeliveryQueries for Db {
@@ -29,39 +31,73 @@ impl DeliveryQueries for Db {
         accepted.await
     }
 
-    async fn list_deliveries(&self, page: &PageRequest) -> Result<Page<DeliveryView>, StoreError> {
-        let limit = page.limit.clamp(1, 200) as usize;
-        let rows = sqlx::query(
+    async fn list_deliveries(
+        &self,
+        visible: &Visible,
+        filter: &DeliveryFilter,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryView>, StoreError> {
+        let (sight, limit) = (Sight::of(visible), page.limit.clamp(1, 200) as usize);
+        let rows = sqlx::query(concat!(
             "SELECT id, event, action, repository, number, run, ignored, received_at FROM deliveries d
-             WHERE $1 IS NULL OR (d.received_at, d.id) < (SELECT received_at, id FROM deliveries WHERE id = $1)
-             ORDER BY d.received_at DESC, d.id DESC LIMIT $2",
-        )
+             WHERE ($1 IS NULL OR (d.received_at, d.id) < (SELECT received_at, id FROM deliveries WHERE id = $1))
+               AND ($3 IS NULL OR d.event = $3) AND ($4 IS NULL OR d.repository = $4)
+               AND ($5 IS NULL OR (d.run IS NOT NULL) = $5) AND ",
+            repository_visible!("d.repository", "$6", "$7", "$8"),
+            " ORDER BY d.received_at DESC, d.id DESC LIMIT $2"
+        ))
         .bind(&page.after)
         .bind(limit as i64 + 1)
+        .bind(&filter.event)
+        .bind(&filter.repository)
+        .bind(filter.started)
+        .bind(sight.all)
+        .bind(db::texts(&sight.teams))
+        .bind(sight.repository)
         .fetch_all(&self.readers)
         .await?;
-        let mut items = Vec::with_capacity(limit);
-        for row in rows.iter().take(limit) {
-            let repository: Option<String> = row.try_get("repository")?;
-            let at = match repository {
-                Some(_) => {
-                    Some(PullRequestRef { repository: parsed(row, "repository")?, number: unsigned(row, "number")? })
-                }
-                None => None,
-            };
-            items.push(DeliveryView {
-                id: DeliveryId(row.try_get("id")?),
-                event: row.try_get("event")?,
-                action: row.try_get("action")?,
-                at,
-                run: row.try_get::<Option<Uuid>, _>("run")?.map(RunId),
-                ignored: row.try_get("ignored")?,
-                received_at: time(row, "received_at")?,
-            });
-        }
+        let items = rows.iter().take(limit).map(read).collect::<Result<Vec<_>, _>>()?;
         let next = if rows.len() > limit { items.last().map(|last| last.id.0.clone()) } else { None };
         Ok(Page { items, next })
     }
+
+    async fn find_delivery(
+        &self,
+        visible: &Visible,
+        id: &DeliveryId,
+    ) -> Result<Option<(DeliveryView, Vec<u8>)>, StoreError> {
+        let sight = Sight::of(visible);
+        let row = sqlx::query(concat!(
+            "SELECT id, event, action, repository, number, run, ignored, received_at, payload FROM deliveries d
+             WHERE d.id = $1 AND ",
+            repository_visible!("d.repository", "$2", "$3", "$4")
+        ))
+        .bind(&id.0)
+        .bind(sight.all)
+        .bind(db::texts(&sight.teams))
+        .bind(sight.repository)
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(|row| Ok((read(row)?, row.try_get("payload")?))).transpose()
+    }
+}
+
+fn read(row: &Row) -> Result<DeliveryView, StoreError> {
+    let at = match row.try_get::<Option<&str>, _>("repository")? {
+        Some(_) if row.try_get::<Option<i64>, _>("number")?.is_some() => {
+            Some(PullRequestRef { repository: parsed(row, "repository")?, number: unsigned(row, "number")? })
+        }
+        _ => None,
+    };
+    Ok(DeliveryView {
+        id: DeliveryId(row.try_get("id")?),
+        event: row.try_get("event")?,
+        action: row.try_get("action")?,
+        at,
+        run: row.try_get::<Option<Uuid>, _>("run")?.map(RunId),
+        ignored: row.try_get("ignored")?,
+        received_at: time(row, "received_at")?,
+    })
 }
 
 async fn accept(
@@ -203,6 +239,21 @@ async fn rename(connection: &mut Connection, from: &RepositoryName, to: &Reposit
     .bind(to.to_string())
     .execute(&mut *connection)
     .await?;
+    sqlx::query(
+        "UPDATE projects SET repository = $2 WHERE repository = $1
+           AND NOT EXISTS (SELECT 1 FROM projects o WHERE o.repository = $2)",
+    )
+    .bind(from.to_string())
+    .bind(to.to_string())
+    .execute(&mut *connection)
+    .await?;
+    // So that its team sees what happened before, too.
+    for query in [
+        "UPDATE deliveries SET repository = $2 WHERE repository = $1",
+        "UPDATE audit SET repository = $2 WHERE repository = $1",
+    ] {
+        sqlx::query(query).bind(from.to_string()).bind(to.to_string()).execute(&mut *connection).await?;
+    }
     // A name in GitHub's alphabet has one character that LIKE knows.
     let keys = format!("{}#%", from.to_string().replace('_', "!_"));
     sqlx::query("UPDATE runs SET key = $2 || substr(key, length($1) + 1) WHERE key LIKE $3 ESCAPE '!'")

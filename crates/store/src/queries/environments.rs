@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use seatrial_engine::{RunId, RunState};
+use seatrial_preview::access::Visible;
 use seatrial_preview::environment::{Direction, Environment, EnvironmentState, RunPhase, Standing, derive_state};
 use seatrial_preview::failure::FailureSnapshot;
 use seatrial_preview::ids::{CommentId, DeploymentId};
@@ -16,11 +17,12 @@ use seatrial_preview::{EnvironmentId, Error, HeadSha, Namespace, PullRequestRef,
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::db::{Connection, Row};
+use super::db::{self, Connection, Row};
 use super::open::Db;
 use super::places;
 use super::rows::{json, like, millis, optional_json, optional_time, parsed, text, time, to_json, unsigned};
 use super::runs::{summary, summary_columns};
+use super::visible::{Sight, repository_visible};
 use crate::database::EnvironmentQueries;
 use crate::effects::Effects;
 use crate::error::StoreError;
@@ -36,7 +38,7 @@ macro_rules! columns {
 
 /// An environment and, by a left join, the newest run of its key.
 macro_rules! views {
-    ($condition:literal) => {
+    ($($condition:expr),+) => {
         concat!(
             "SELECT e.id AS environment_id, e.repository, e.number, e.namespace, e.url, e.host, e.title, e.author,
                     e.branch, e.html_url, e.head_sha, e.live_sha, e.target, e.comment, e.deployment, e.refusal,
@@ -45,8 +47,15 @@ macro_rules! views {
             summary_columns!(),
             " FROM environments e LEFT JOIN runs r ON r.seq = (
                 SELECT n.seq FROM runs n WHERE n.key = e.repository || '#' || e.number ORDER BY n.seq DESC LIMIT 1) ",
-            $condition
+            $($condition),+
         )
+    };
+}
+
+/// Whether an environment is to be seen, by the first three parameters.
+macro_rules! visible {
+    () => {
+        repository_visible!("e.repository", "$1", "$2", "$3")
     };
 }
 
@@ -309,21 +318,28 @@ fn seconds(duration: Duration) -> i64 {
 impl EnvironmentQueries for Db {
     async fn list_environments(
         &self,
+        visible: &Visible,
         filter: &EnvironmentFilter,
         page: &PageRequest,
     ) -> Result<Page<EnvironmentView>, StoreError> {
         let after = page.after.as_deref().map(position).transpose()?;
         let (mut at, mut id) = after.unzip();
         let limit = page.limit.clamp(1, 200) as usize;
+        let sight = Sight::of(visible);
         let mut items = Vec::new();
         // The state is derived, not stored: rows are read on until a page is full.
         loop {
             let rows = sqlx::query(views!(
-                "WHERE ($1 IS NULL OR (e.updated_at, e.id) < ($1, $2)) AND ($3 IS NULL OR e.repository = $3)
-                   AND ($4 IS NULL OR lower(e.title || ' ' || e.branch || ' ' || e.author || ' ' || e.namespace || ' '
-                                        || e.repository) LIKE $4 ESCAPE '!')
+                "WHERE ",
+                visible!(),
+                " AND ($4 IS NULL OR (e.updated_at, e.id) < ($4, $5)) AND ($6 IS NULL OR e.repository = $6)
+                   AND ($7 IS NULL OR lower(e.title || ' ' || e.branch || ' ' || e.author || ' ' || e.namespace || ' '
+                                        || e.repository) LIKE $7 ESCAPE '!')
                  ORDER BY e.updated_at DESC, e.id DESC LIMIT 200"
             ))
+            .bind(sight.all)
+            .bind(db::texts(&sight.teams))
+            .bind(&sight.repository)
             .bind(at)
             .bind(id)
             .bind(&filter.repository)
@@ -354,13 +370,32 @@ impl EnvironmentQueries for Db {
         }
     }
 
-    async fn find_environment(&self, id: EnvironmentId) -> Result<Option<EnvironmentView>, StoreError> {
-        let row = sqlx::query(views!("WHERE e.id = $1")).bind(id.0).fetch_optional(&self.readers).await?;
+    async fn find_environment(
+        &self,
+        visible: &Visible,
+        id: EnvironmentId,
+    ) -> Result<Option<EnvironmentView>, StoreError> {
+        let sight = Sight::of(visible);
+        let row = sqlx::query(views!("WHERE ", visible!(), " AND e.id = $4"))
+            .bind(sight.all)
+            .bind(db::texts(&sight.teams))
+            .bind(sight.repository)
+            .bind(id.0)
+            .fetch_optional(&self.readers)
+            .await?;
         row.as_ref().map(view).transpose()
     }
 
-    async fn find_environment_of(&self, at: &PullRequestRef) -> Result<Option<EnvironmentView>, StoreError> {
-        let row = sqlx::query(views!("WHERE e.repository = $1 AND e.number = $2"))
+    async fn find_environment_of(
+        &self,
+        visible: &Visible,
+        at: &PullRequestRef,
+    ) -> Result<Option<EnvironmentView>, StoreError> {
+        let sight = Sight::of(visible);
+        let row = sqlx::query(views!("WHERE ", visible!(), " AND e.repository = $4 AND e.number = $5"))
+            .bind(sight.all)
+            .bind(db::texts(&sight.teams))
+            .bind(sight.repository)
             .bind(at.repository.to_string())
             .bind(number(at)?)
             .fetch_optional(&self.readers)
@@ -370,9 +405,14 @@ impl EnvironmentQueries for Db {
 
     async fn find_environment_by_namespace(
         &self,
+        visible: &Visible,
         namespace: &Namespace,
     ) -> Result<Option<EnvironmentView>, StoreError> {
-        let row = sqlx::query(views!("WHERE e.namespace = $1"))
+        let sight = Sight::of(visible);
+        let row = sqlx::query(views!("WHERE ", visible!(), " AND e.namespace = $4"))
+            .bind(sight.all)
+            .bind(db::texts(&sight.teams))
+            .bind(sight.repository)
             .bind(namespace.as_str())
             .fetch_optional(&self.readers)
             .await?;

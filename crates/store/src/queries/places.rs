@@ -10,7 +10,7 @@ use seatrial_preview::ports::ROOM;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::db::{self, Connection};
+use super::db::{self, Connection, Row};
 use super::rows::{millis, unsigned};
 use super::signals;
 use crate::effects::Effects;
@@ -32,11 +32,14 @@ pub(super) async fn reserve(
     now: DateTime<Utc>,
 ) -> Result<(Place, Effects), StoreError> {
     db::lock_key(connection, LOCK).await?;
-    let own = sqlx::query("SELECT repository, place, place_since FROM environments WHERE id = $1")
-        .bind(environment.0)
-        .fetch_optional(&mut *connection)
-        .await?
-        .ok_or_else(|| StoreError::Invalid(format!("environment {environment} does not exist")))?;
+    let own = sqlx::query(
+        "SELECT e.repository, e.place, e.place_since, p.max_previews FROM environments e
+         LEFT JOIN projects p ON p.repository = e.repository WHERE e.id = $1",
+    )
+    .bind(environment.0)
+    .fetch_optional(&mut *connection)
+    .await?
+    .ok_or_else(|| StoreError::Invalid(format!("environment {environment} does not exist")))?;
     let has = own.try_get::<Option<&str>, _>("place")?;
     if has == Some("taken") {
         return Ok((Place::Taken, Effects::none()));
@@ -44,8 +47,9 @@ pub(super) async fn reserve(
     let waited = has == Some("waiting");
     let repository: String = own.try_get("repository")?;
     let since = own.try_get::<Option<i64>, _>("place_since")?.unwrap_or(millis(now));
+    let own_limit = limit(&own)?.or(capacity.repository);
     let line = Line::read(connection, environment, since).await?;
-    let held_up = line.held_up(&repository, capacity);
+    let held_up = line.held_up(&repository, own_limit, capacity);
     let place = if held_up.is_none() { "taken" } else { "waiting" };
     sqlx::query("UPDATE environments SET place = $1, place_since = $2 WHERE id = $3")
         .bind(place)
@@ -73,19 +77,27 @@ struct Standing {
     taken: u32,
     /// Who came earlier and waits still.
     ahead: u32,
+    /// What its project allows.
+    limit: Option<u32>,
+}
+
+/// A project's own limit.
+fn limit(row: &Row) -> Result<Option<u32>, StoreError> {
+    let limit: Option<i64> = row.try_get("max_previews")?;
+    Ok(limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)))
 }
 
 impl Line {
     /// Who waits without a run does not wait any more.
     async fn read(connection: &mut Connection, environment: EnvironmentId, since: i64) -> Result<Self, StoreError> {
         let rows = sqlx::query(
-            "SELECT e.repository, count(CASE WHEN e.place = 'taken' THEN 1 END) AS taken,
+            "SELECT e.repository, p.max_previews, count(CASE WHEN e.place = 'taken' THEN 1 END) AS taken,
                     count(CASE WHEN e.place = 'waiting' AND (e.place_since, e.id) < ($1, $2) THEN 1 END) AS ahead
-             FROM environments e
+             FROM environments e LEFT JOIN projects p ON p.repository = e.repository
              WHERE e.id <> $2 AND (e.place = 'taken' OR (e.place = 'waiting' AND EXISTS (
                  SELECT 1 FROM runs r WHERE r.key = e.repository || '#' || e.number
                                         AND r.state IN ('queued', 'running', 'waiting'))))
-             GROUP BY e.repository",
+             GROUP BY e.repository, p.max_previews",
         )
         .bind(since)
         .bind(environment.0)
@@ -96,22 +108,25 @@ impl Line {
                 repository: row.try_get("repository")?,
                 taken: unsigned(row, "taken")?,
                 ahead: unsigned(row, "ahead")?,
+                limit: limit(row)?,
             })
         });
         Ok(Self(standing.collect::<Result<_, StoreError>>()?))
     }
 
-    /// Which limit holds up the next one of `repository`, and how many come before it.
-    fn held_up(&self, repository: &str, capacity: Capacity) -> Option<(HeldBy, u32)> {
+    /// Which limit holds up the next one of `repository`, which has a limit of its own, and how many
+    /// come before it.
+    fn held_up(&self, repository: &str, own_limit: Option<u32>, capacity: Capacity) -> Option<(HeldBy, u32)> {
         // Of those that wait for their own repository's limit, as many as it has room for.
-        let room = |taken: u32| capacity.repository.map_or(u32::MAX, |most| most.saturating_sub(taken));
+        let room = |limit: Option<u32>, taken: u32| limit.map_or(u32::MAX, |most| most.saturating_sub(taken));
         let own = self.0.iter().find(|one| one.repository == repository);
         let (own_taken, own_ahead) = own.map_or((0, 0), |own| (own.taken, own.ahead));
-        if own_ahead >= room(own_taken) {
+        if own_ahead >= room(own_limit, own_taken) {
             return Some((HeldBy::Repository, own_ahead));
         }
         let taken: u32 = self.0.iter().map(|one| one.taken).sum();
-        let ahead: u32 = self.0.iter().map(|one| one.ahead.min(room(one.taken))).sum();
+        let ahead: u32 =
+            self.0.iter().map(|one| one.ahead.min(room(one.limit.or(capacity.repository), one.taken))).sum();
         capacity.cluster.filter(|most| taken + ahead >= *most).map(|_| (HeldBy::Cluster, ahead))
     }
 }

@@ -3,12 +3,14 @@
 use async_trait::async_trait;
 use seatrial_engine::history::{KeptAttempt, views};
 use seatrial_engine::{Failure, OpenStep, RunDetail, RunId, RunState, RunSummary};
+use seatrial_preview::access::Visible;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::db::Row;
+use super::db::{self, Row};
 use super::open::Db;
 use super::rows::{json, kept_attempt, like, optional_json, optional_time, run_state, time, unsigned};
+use super::visible::{Sight, key_visible, run_visible};
 use crate::database::{Database, RunQueries};
 use crate::error::StoreError;
 use crate::views::{Counts, Page, PageRequest, RunFilter};
@@ -31,7 +33,13 @@ pub(super) use summary_columns;
 
 #[async_trait]
 impl RunQueries for Db {
-    async fn list_runs(&self, filter: &RunFilter, page: &PageRequest) -> Result<Page<RunSummary>, StoreError> {
+    async fn list_runs(
+        &self,
+        visible: &Visible,
+        filter: &RunFilter,
+        page: &PageRequest,
+    ) -> Result<Page<RunSummary>, StoreError> {
+        let sight = Sight::of(visible);
         let before = page.after.as_deref().map(cursor).transpose()?;
         let limit = page.limit.clamp(1, 200);
         // The state is written out, so that the index of that state can be used.
@@ -41,9 +49,11 @@ impl RunQueries for Db {
              WHERE ($1 IS NULL OR r.seq < $1) AND ($2 IS NULL OR r.workflow = $2) AND ($3 IS NULL OR r.key = $3)
                AND ($4 IS NULL OR lower(coalesce(r.key, '')) LIKE $4 ESCAPE '!' OR lower(r.workflow) LIKE $4 ESCAPE '!'
                     OR lower(coalesce(r.failure, '')) LIKE $4 ESCAPE '!')
-               AND ($5 IS NULL OR r.created_at >= $5) AND ($6 IS NULL OR r.created_at < $6) {state}
+               AND ($5 IS NULL OR r.created_at >= $5) AND ($6 IS NULL OR r.created_at < $6)
+               AND {visible} {state}
              ORDER BY r.seq DESC LIMIT $7",
-            columns = summary_columns!()
+            columns = summary_columns!(),
+            visible = run_visible!("$8", "$9", "$10")
         )))
         .bind(before)
         .bind(&filter.workflow)
@@ -52,6 +62,9 @@ impl RunQueries for Db {
         .bind(filter.since.map(super::rows::millis))
         .bind(filter.until.map(super::rows::millis))
         .bind(i64::from(limit) + 1)
+        .bind(sight.all)
+        .bind(db::texts(&sight.teams))
+        .bind(sight.repository)
         .fetch_all(&self.readers)
         .await?;
         let more = rows.len() > limit as usize;
@@ -61,6 +74,20 @@ impl RunQueries for Db {
             _ => None,
         };
         Ok(Page { items: rows.iter().map(summary).collect::<Result<_, _>>()?, next })
+    }
+
+    async fn find_visible_run(&self, visible: &Visible, run: RunId) -> Result<Option<RunDetail>, StoreError> {
+        let sight = Sight::of(visible);
+        let seen: Option<bool> =
+            sqlx::query_scalar(concat!("SELECT ", run_visible!("$2", "$3", "$4"), " FROM runs r WHERE r.id = $1"))
+                .bind(run.0)
+                .bind(sight.all)
+                .bind(db::texts(&sight.teams))
+                .bind(sight.repository)
+                .fetch_optional(&self.readers)
+                .await?
+                .flatten();
+        if seen == Some(true) { self.read_run(run).await } else { Ok(None) }
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {

@@ -14,6 +14,8 @@ mod open;
 mod writer;
 
 // The same text for both databases, see `queries/README.md`.
+#[path = "../queries/audit.rs"]
+mod audit;
 #[path = "../queries/claim.rs"]
 mod claim;
 #[path = "../queries/control.rs"]
@@ -22,10 +24,14 @@ mod control;
 mod deliveries;
 #[path = "../queries/environments.rs"]
 mod environments;
+#[path = "../queries/idempotency.rs"]
+mod idempotency;
 #[path = "../queries/journal.rs"]
 mod journal;
 #[path = "../queries/places.rs"]
 mod places;
+#[path = "../queries/projects.rs"]
+mod projects;
 #[path = "../queries/record.rs"]
 mod record;
 #[path = "../queries/retention.rs"]
@@ -36,9 +42,17 @@ mod rows;
 mod runs;
 #[path = "../queries/schedules.rs"]
 mod schedules;
+#[path = "../queries/secrets.rs"]
+mod secrets;
 #[path = "../queries/signals.rs"]
 mod signals;
 #[path = "../queries/start.rs"]
 mod start;
+#[path = "../queries/teams.rs"]
+mod teams;
+#[path = "../queries/tokens.rs"]
+mod tokens;
+#[path = "../queries/visible.rs"]
+mod visible;
 
 pub(crate) use open::Db;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::place::On;
 use crate::support::{Bench, PlayedChild, Scripted, of_version_one, played, run};
+use seatrial_preview::access::Visible;
 
 on_each_store!(
     a_run_stopped_by_force_records_nothing_more,
@@ -385,7 +386,8 @@ async fn a_run_that_cannot_be_read_keeps_no_other_from_being_claimed(on: On) {
     let reason = parked.summary.wait_reason.unwrap();
     assert!(reason.contains("cannot be read by this version"), "{reason}");
     let page = seatrial_store::views::PageRequest::default();
-    let listed = bench.store.list_runs(&seatrial_store::views::RunFilter::default(), &page).await.unwrap();
+    let listed =
+        bench.store.list_runs(&Visible::All, &seatrial_store::views::RunFilter::default(), &page).await.unwrap();
     assert_eq!(listed.items.len(), 2, "the others are shown, and it is");
     let newest = bench.start(run("c").key("k", OnConflict::Supersede)).await;
     bench.reaches(newest, RunState::Succeeded).await;

@@ -7,6 +7,7 @@ use seatrial_store::views::StepPhase;
 use tokio::sync::Notify;
 
 use crate::support::{Bench, On, run, within};
+use seatrial_preview::access::Visible;
 
 on_each_store!(
     the_same_deduplication_id_returns_the_same_run,
@@ -127,7 +128,8 @@ async fn starts_at_the_same_time_leave_one_run_of_the_key(on: On) {
         .await;
     }
     let page = seatrial_store::views::PageRequest::default();
-    let listed = bench.store.list_runs(&seatrial_store::views::RunFilter::default(), &page).await.unwrap();
+    let listed =
+        bench.store.list_runs(&Visible::All, &seatrial_store::views::RunFilter::default(), &page).await.unwrap();
     assert_eq!(listed.items[0].state, RunState::Succeeded, "the newest is not superseded: {ended:?}");
     assert!(ended.iter().all(|state| matches!(state, RunState::Succeeded | RunState::Cancelled)), "{ended:?}");
     worker.drain().await;

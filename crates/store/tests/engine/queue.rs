@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::place::On;
 use crate::support::{Bench, entry, of_version_one, played, run, within};
+use seatrial_preview::access::Visible;
 
 on_each_store!(
     limits_of_a_workflow_and_of_a_group_hold_over_all_workers,
@@ -97,7 +98,7 @@ fn every_minute(missed: Missed) -> Tick {
 
 async fn ticks(bench: &Bench) -> usize {
     let page = PageRequest { after: None, limit: 200 };
-    bench.store.list_runs(&RunFilter::default(), &page).await.unwrap().items.len()
+    bench.store.list_runs(&Visible::All, &RunFilter::default(), &page).await.unwrap().items.len()
 }
 
 async fn a_schedule_starts_one_run_a_tick_whoever_asks(on: On) {
@@ -226,7 +227,7 @@ async fn many_workers_claim_each_run_once_and_no_two_of_a_key_at_once(on: On) {
     let page = PageRequest { after: None, limit: 200 };
     let done = RunFilter { state: Some(RunState::Succeeded), ..RunFilter::default() };
     crate::support::within("all runs", async {
-        while bench.store.list_runs(&done, &page).await.unwrap().items.len() < 60 {
+        while bench.store.list_runs(&Visible::All, &done, &page).await.unwrap().items.len() < 60 {
             tokio::task::yield_now().await;
         }
     })
@@ -253,7 +254,8 @@ async fn a_worker_keeps_schedules_limits_and_the_retention(on: On) {
     bench.script.is_called("t/two").await;
     let waits = bench.start(run("waits")).await;
     let page = PageRequest::default();
-    let ticked = bench.store.list_runs(&RunFilter::default(), &page).await.unwrap().items.pop().unwrap().id;
+    let ticked =
+        bench.store.list_runs(&Visible::All, &RunFilter::default(), &page).await.unwrap().items.pop().unwrap().id;
     assert_eq!(bench.run(waits).await.summary.state, RunState::Queued, "one at a time");
     bench.store.cancel(ticked, "enough", bench.clock.now()).await.unwrap();
     bench.script.is_called("waits/two").await;

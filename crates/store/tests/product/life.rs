@@ -11,6 +11,7 @@ use seatrial_preview::ports::{ARRIVED, Fact, ROOM};
 use seatrial_store::{Meaning, NewDelivery};
 
 use super::*;
+use seatrial_preview::access::Visible;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -188,11 +189,12 @@ async fn a_renamed_repository_keeps_its_environments(on: On) {
         ..delivery("d-1", &old)
     };
     store.accept_delivery(renamed).await.unwrap();
-    let view = store.find_environment_of(&new).await.unwrap().unwrap();
+    let view = store.find_environment_of(&Visible::All, &new).await.unwrap().unwrap();
     assert_eq!(view.environment.id, id);
     assert_eq!(view.state, EnvironmentState::Queued);
-    assert!(store.find_environment_of(&old).await.unwrap().is_none());
-    let keys: Vec<_> = store.list_runs(&RunFilter::default(), &PageRequest::default()).await.unwrap().items;
+    assert!(store.find_environment_of(&Visible::All, &old).await.unwrap().is_none());
+    let keys: Vec<_> =
+        store.list_runs(&Visible::All, &RunFilter::default(), &PageRequest::default()).await.unwrap().items;
     let mut keys: Vec<_> = keys.into_iter().filter_map(|run| run.key).collect();
     keys.sort();
     assert_eq!(keys, ["acme/shopX1#1", "acme/store#1"]);

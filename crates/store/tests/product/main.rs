@@ -4,6 +4,7 @@
 #[macro_use]
 #[path = "../place/mod.rs"]
 mod place;
+mod access;
 mod life;
 mod migrations;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use place::{On, Place};
 use seatrial_engine::{NewRun, OnConflict, RunId, RunState, SystemClock};
+use seatrial_preview::access::Visible;
 use seatrial_preview::environment::{EnvironmentState, ServiceTarget};
 use seatrial_preview::failure::FailureSnapshot;
 use seatrial_preview::ids::{CommentId, DeploymentId};
@@ -18,6 +20,7 @@ use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::ports::Fact;
 use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
 use seatrial_preview::{DeliveryId, PullRequestRef};
+use seatrial_store::views::DeliveryFilter;
 use seatrial_store::views::{EnvironmentFilter, PageRequest, RunFilter};
 use seatrial_store::{Meaning, NewDelivery, Store, StoreError, StoreOptions};
 use sqlx::Connection as _;
@@ -88,13 +91,14 @@ async fn a_delivery_is_stored_once_with_its_environment_and_its_run(on: On) {
     let again = store.accept_delivery(delivery("d-1", &at)).await.unwrap();
     assert!(first.fresh && !again.fresh);
     assert_eq!(again.run, first.run);
-    let runs = store.list_runs(&RunFilter::default(), &PageRequest::default()).await.unwrap();
+    let runs = store.list_runs(&Visible::All, &RunFilter::default(), &PageRequest::default()).await.unwrap();
     assert_eq!(runs.items.iter().map(|run| Some(run.id)).collect::<Vec<_>>(), [first.run]);
-    let view = store.find_environment_of(&at).await.unwrap().unwrap();
+    let view = store.find_environment_of(&Visible::All, &at).await.unwrap().unwrap();
     assert_eq!(view.state, EnvironmentState::Queued);
     assert_eq!(view.environment.namespace.as_str(), "pr-shop-7");
     assert_eq!(view.environment.url, "http://pr-7-shop.localhost:8081");
-    let deliveries = store.list_deliveries(&PageRequest::default()).await.unwrap().items;
+    let deliveries =
+        store.list_deliveries(&Visible::All, &DeliveryFilter::default(), &PageRequest::default()).await.unwrap().items;
     assert_eq!(deliveries.len(), 1);
     assert_eq!((deliveries[0].run, deliveries[0].at.as_ref()), (first.run, Some(&at)));
 }
@@ -107,8 +111,15 @@ async fn a_delivery_whose_run_cannot_start_leaves_nothing(on: On) {
     let Meaning::Start { run, .. } = &mut rejected.meaning else { unreachable!("it starts a run") };
     run.on_conflict = OnConflict::Reject;
     assert!(matches!(store.accept_delivery(rejected).await, Err(StoreError::Journal(_))));
-    assert!(store.list_deliveries(&PageRequest::default()).await.unwrap().items.is_empty());
-    assert!(store.find_environment_of(&at).await.unwrap().is_none());
+    assert!(
+        store
+            .list_deliveries(&Visible::All, &DeliveryFilter::default(), &PageRequest::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    assert!(store.find_environment_of(&Visible::All, &at).await.unwrap().is_none());
 }
 
 async fn a_teardown_starts_only_where_there_is_something_to_tear_down(on: On) {
@@ -117,9 +128,10 @@ async fn a_teardown_starts_only_where_there_is_something_to_tear_down(on: On) {
     let closed =
         |id: &str| NewDelivery { meaning: start(&at, "preview_down", Some("nothing to remove")), ..delivery(id, &at) };
     assert_eq!(store.accept_delivery(closed("d-1")).await.unwrap().run, None);
-    let stored = store.list_deliveries(&PageRequest::default()).await.unwrap().items;
+    let stored =
+        store.list_deliveries(&Visible::All, &DeliveryFilter::default(), &PageRequest::default()).await.unwrap().items;
     assert_eq!(stored[0].ignored.as_deref(), Some("nothing to remove"));
-    assert!(store.find_environment_of(&at).await.unwrap().is_none());
+    assert!(store.find_environment_of(&Visible::All, &at).await.unwrap().is_none());
     store.accept_delivery(delivery("d-2", &at)).await.unwrap();
     assert!(store.accept_delivery(closed("d-3")).await.unwrap().run.is_some());
 }
@@ -205,7 +217,7 @@ async fn lists_filter_and_go_on_page_by_page(on: On) {
     let mut seen = Vec::new();
     let mut page = PageRequest { after: None, limit: 2 };
     loop {
-        let found = store.list_environments(&all, &page).await.unwrap();
+        let found = store.list_environments(&Visible::All, &all, &page).await.unwrap();
         assert!(found.items.len() <= 2);
         seen.extend(found.items.into_iter().map(|view| view.environment.at.number));
         match found.next {
@@ -216,11 +228,13 @@ async fn lists_filter_and_go_on_page_by_page(on: On) {
     seen.sort_unstable();
     assert_eq!(seen, [1, 2, 3, 4, 5]);
     let deleting = EnvironmentFilter { state: Some(EnvironmentState::Deleting), ..EnvironmentFilter::default() };
-    let found = store.list_environments(&deleting, &PageRequest::default()).await.unwrap().items;
+    let found = store.list_environments(&Visible::All, &deleting, &PageRequest::default()).await.unwrap().items;
     assert_eq!(found.iter().map(|view| view.environment.at.number).collect::<Vec<_>>(), [1]);
     let cancelled = RunFilter { state: Some(RunState::Cancelled), ..RunFilter::default() };
-    assert_eq!(store.list_runs(&cancelled, &PageRequest::default()).await.unwrap().items.len(), 1);
-    let bad = store.list_runs(&RunFilter::default(), &PageRequest { after: Some("x".to_owned()), limit: 1 }).await;
+    assert_eq!(store.list_runs(&Visible::All, &cancelled, &PageRequest::default()).await.unwrap().items.len(), 1);
+    let bad = store
+        .list_runs(&Visible::All, &RunFilter::default(), &PageRequest { after: Some("x".to_owned()), limit: 1 })
+        .await;
     assert!(matches!(bad, Err(StoreError::Invalid(_))));
     let counts = store.counts().await.unwrap();
     assert!(counts.environments.contains(&(EnvironmentState::Queued, 4)), "{counts:?}");

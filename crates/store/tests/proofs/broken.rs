@@ -16,6 +16,7 @@ use crate::place::On;
 use crate::simulation;
 use crate::stories::Story;
 use crate::zombies;
+use seatrial_preview::access::Visible;
 
 /// The promise that a journal breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Broken {
     /// A claim of a queued run that nobody may have yet. Nothing of it is in the database.
     async fn forbidden(&self, request: &ClaimRequest) -> Option<Claim> {
         let filter = RunFilter { state: Some(RunState::Queued), ..RunFilter::default() };
-        let queued = self.store.list_runs(&filter, &PageRequest::default()).await.unwrap();
+        let queued = self.store.list_runs(&Visible::All, &filter, &PageRequest::default()).await.unwrap();
         let taken = queued.items.into_iter().find(|run| run.key.is_some())?;
         let run = self.journal.find_run(taken.id).await.unwrap()?;
         Some(Claim {

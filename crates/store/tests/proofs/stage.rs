@@ -17,6 +17,7 @@ use crate::clock::Leaping;
 use crate::demo::{Demo, Part};
 use crate::place::{On, Place};
 use crate::process::{Life, Point, Process, Seen, SeenClock};
+use seatrial_preview::access::Visible;
 
 /// Runs one case to its end on a runtime of its own: whatever it leaves behind goes with it.
 pub fn alone<T>(case: impl Future<Output = T>) -> T {
@@ -239,7 +240,8 @@ impl Actor {
     /// All runs that there are.
     pub async fn runs(&self) -> Vec<seatrial_engine::RunDetail> {
         let page = PageRequest { limit: 200, ..PageRequest::default() };
-        let listed = self.store.list_runs(&seatrial_store::views::RunFilter::default(), &page).await.unwrap();
+        let listed =
+            self.store.list_runs(&Visible::All, &seatrial_store::views::RunFilter::default(), &page).await.unwrap();
         let mut runs = Vec::new();
         for run in listed.items.iter().rev() {
             runs.push(self.store.find_run(run.id).await.unwrap().unwrap());

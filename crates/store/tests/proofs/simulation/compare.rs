@@ -8,6 +8,7 @@ use seatrial_store::views::{PageRequest, RunFilter};
 
 use super::Simulation;
 use crate::model::{Model, ModelRun};
+use seatrial_preview::access::Visible;
 
 /// All of a claim that does not say where it is kept.
 pub(super) fn given(claim: &Claim) -> String {
@@ -84,7 +85,8 @@ impl Simulation {
     /// Every run stands as the model says; those that have changed, with all their steps.
     pub(super) async fn runs_are_the_same(&self, before: &Model) -> Result<(), String> {
         let page = PageRequest { limit: 200, ..PageRequest::default() };
-        let listed = self.store.list_runs(&RunFilter::default(), &page).await.map_err(|e| e.to_string())?;
+        let listed =
+            self.store.list_runs(&Visible::All, &RunFilter::default(), &page).await.map_err(|e| e.to_string())?;
         let listed: BTreeMap<RunId, RunSummary> = listed.items.into_iter().map(|run| (run.id, run)).collect();
         if listed.len() != self.model.runs.len() {
             return Err(format!("there are {} runs instead of {}", listed.len(), self.model.runs.len()));
