@@ -18,6 +18,9 @@ use crate::users::{AccountKind, merge};
 pub(crate) struct App {
     pub(crate) id: u64,
     pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    /// Where people may be sent back to after signing in; anywhere where none is registered.
+    pub(crate) callback_urls: Vec<String>,
     pub(crate) slug: String,
     pub(crate) name: String,
     pub(crate) owner: String,

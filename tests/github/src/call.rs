@@ -1,5 +1,7 @@
 //! One request, taken apart once for everybody who looks at it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use poem::http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -50,6 +52,11 @@ impl Call {
             Ok(_) => Err(Refusal::new(400, "Body should be a JSON object")),
             Err(_) => Err(Refusal::new(400, "Problems parsing JSON")),
         }
+    }
+
+    /// The fields of a form in the body.
+    pub(crate) fn form(&self) -> BTreeMap<String, String> {
+        url::form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
     /// One page of a list, with the `Link` header that leads to the others.

@@ -13,6 +13,7 @@ use crate::call::Call;
 use crate::control::routes as control;
 use crate::control::types::Action;
 use crate::faults;
+use crate::oauth;
 use crate::pages;
 use crate::ratelimit::Quota;
 use crate::reply::{Content, Refusal, Reply};
@@ -80,10 +81,13 @@ impl Gateway {
         }
         let reply = self.core.change(|state| {
             let now = state.clock.now();
+            let web = oauth::concerns(call);
             let free = call.path == "/rate_limit" || call.path.starts_with("/_codeload/");
             let replaced = fault.as_ref().and_then(|fault| faults::reply(fault, now));
             let reply = if let Some(reply) = replaced {
                 reply
+            } else if web {
+                oauth::answer(state, call)
             } else if call.header("user-agent").is_none() {
                 no_user_agent()
             } else if let Err(refusal) = known {
@@ -94,11 +98,11 @@ impl Gateway {
                 routes::answer(state, call).unwrap_or_else(Refusal::into_reply)
             };
             let reply = if fault == Some(Action::StaleList) { faults::without_newest(reply) } else { reply };
-            let reply = versioned(call, reply);
+            let reply = if web { reply } else { versioned(call, reply) };
             if reply.status == 304 {
                 state.limits.refund(&call.caller);
             }
-            let reply = finish(call, reply, state.limits.look(&call.caller, now), now);
+            let reply = if web { reply } else { finish(call, reply, state.limits.look(&call.caller, now), now) };
             if fault != Some(Action::DropAnswer) {
                 state.note_status(noted, reply.status);
             }

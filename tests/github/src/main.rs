@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use seatrial_github_standin::{NewRepository, Options, Permission, Standin, TokenSpec, files_of};
+use seatrial_github_standin::{
+    DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, NewRepository, Options, Permission, Standin, TokenSpec, files_of,
+};
 use tracing_subscriber::EnvFilter;
 
 /// A stand-in for GitHub: REST API, webhooks and pages, with state in memory.
@@ -30,6 +32,15 @@ struct Arguments {
     /// The App's number.
     #[arg(long)]
     app_id: Option<u64>,
+    /// The App's client id, for sign-in.
+    #[arg(long, default_value = DEFAULT_CLIENT_ID)]
+    client_id: String,
+    /// The App's client secret.
+    #[arg(long, default_value = DEFAULT_CLIENT_SECRET, env = "STANDIN_CLIENT_SECRET", hide_env_values = true)]
+    client_secret: String,
+    /// Where people may be sent back to after signing in; anywhere unless given. Can be repeated.
+    #[arg(long)]
+    callback_url: Vec<String>,
     /// File with the App's public key in PEM; where it is given, signatures are checked.
     #[arg(long)]
     app_public_key: Option<PathBuf>,
@@ -46,6 +57,9 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
         public_url: arguments.public_url,
         webhook_url: arguments.webhook_url,
         webhook_secret: arguments.webhook_secret,
+        client_id: arguments.client_id,
+        client_secret: arguments.client_secret,
+        callback_urls: arguments.callback_url,
         ..Options::default()
     };
     for pair in &arguments.token {

@@ -29,6 +29,12 @@ pub const DEFAULT_TOKEN: &str = "ghp_standin";
 /// Whose token [`DEFAULT_TOKEN`] is.
 pub const DEFAULT_LOGIN: &str = "seatrial-bot";
 
+/// The App's client id that sign-in works with unless another is given.
+pub const DEFAULT_CLIENT_ID: &str = "Iv23li00000000004242";
+
+/// The secret that goes with it.
+pub const DEFAULT_CLIENT_SECRET: &str = "standin-client-secret";
+
 /// How a stand-in starts.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,6 +50,12 @@ pub struct Options {
     pub app_id: u64,
     /// The App's name in addresses; its account is `{slug}[bot]`.
     pub app_slug: String,
+    /// What the App signs people in with. One that does not begin with `Iv` is an OAuth App's.
+    pub client_id: String,
+    /// The secret that goes with it.
+    pub client_secret: String,
+    /// Where people may be sent back to after signing in; anywhere where none is given.
+    pub callback_urls: Vec<String>,
     /// PEM; where it is given, the App's signatures are checked.
     pub app_public_key: Option<String>,
     /// The time.
@@ -65,6 +77,9 @@ impl Default for Options {
             }],
             app_id: 4242,
             app_slug: "seatrial".to_owned(),
+            client_id: DEFAULT_CLIENT_ID.to_owned(),
+            client_secret: DEFAULT_CLIENT_SECRET.to_owned(),
+            callback_urls: Vec::new(),
             app_public_key: None,
             clock: Clock::default(),
             seed: Seed::default(),
@@ -176,7 +191,9 @@ fn build(base: String, options: Options) -> anyhow::Result<State> {
     ];
     let app = App {
         id: options.app_id,
-        client_id: format!("Iv23li{:014}", options.app_id),
+        client_id: options.client_id,
+        client_secret: options.client_secret,
+        callback_urls: options.callback_urls,
         name: options.app_slug.clone(),
         slug: options.app_slug,
         owner: "octocat".to_owned(),

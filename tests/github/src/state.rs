@@ -15,6 +15,7 @@ use crate::faults::Faults;
 use crate::git::{self, Commits};
 use crate::hooks::Hooks;
 use crate::labels::Label;
+use crate::oauth::Code;
 use crate::pulls::Pull;
 use crate::ratelimit::Limits;
 use crate::reply::Refusal;
@@ -95,6 +96,8 @@ pub(crate) struct State {
     /// Permissions that hold in every repository, by login.
     pub(crate) grants: BTreeMap<String, Permission>,
     pub(crate) tokens: HashMap<String, Token>,
+    /// Codes of the sign-in that were not used yet.
+    pub(crate) codes: HashMap<String, Code>,
     pub(crate) repositories: BTreeMap<u64, Repository>,
     /// Former names, which GitHub redirects.
     pub(crate) former_names: HashMap<String, u64>,
@@ -117,6 +120,7 @@ impl State {
             users: BTreeMap::new(),
             grants: BTreeMap::new(),
             tokens: HashMap::new(),
+            codes: HashMap::new(),
             repositories: BTreeMap::new(),
             former_names: HashMap::new(),
             commits: Commits::new(),

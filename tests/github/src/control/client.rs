@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::auth::Permission;
 use crate::control::types::{
     Author, CheckView, CommentView, DeliveryView, DeploymentView, Fault, Files, HookChange, Made, NewCommit,
-    NewPackage, NewPull, NewRepository, PullView, RepositoryView, RequestView, Seed, StatusView, TokenSpec,
+    NewPackage, NewPull, NewRepository, PullView, RepositoryView, RequestView, Seed, StatusView, TokenSpec, UserView,
 };
 
 /// Drives a stand-in, in this process or another.
@@ -360,6 +360,16 @@ impl Control {
     /// Takes a token away, a personal one or an installation's.
     pub async fn revoke_token(&self, token: &str) -> anyhow::Result<()> {
         self.delete(&format!("tokens/{token}")).await
+    }
+
+    /// Makes a person's account, if there is none of that name.
+    pub async fn user(&self, login: &str) -> anyhow::Result<UserView> {
+        self.call("PUT", &format!("users/{}", crate::text::encode(login)), Some(json!({}))).await
+    }
+
+    /// Sets what the App signs people in with. Where no callback URL is registered, any will do.
+    pub async fn set_client(&self, id: &str, secret: &str, callback_urls: &[&str]) -> anyhow::Result<()> {
+        self.put("app", json!({ "client_id": id, "client_secret": secret, "callback_urls": callback_urls })).await
     }
 
     /// Sets what the App's installations may do.

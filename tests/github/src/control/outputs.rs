@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::users::AccountKind;
+
 /// A repository as the control API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryView {
@@ -168,6 +170,18 @@ pub struct DeliveryView {
     pub status_code: Option<u16>,
     /// The payload.
     pub payload: Value,
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UserView {
+    /// Its number, the same everywhere.
+    pub id: u64,
+    /// Its name.
+    pub login: String,
+    /// What kind it is.
+    #[serde(rename = "type")]
+    pub kind: AccountKind,
 }
 
 /// A request that was received.

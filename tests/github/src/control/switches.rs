@@ -74,6 +74,16 @@ enum OneOrMany {
 struct AppChange {
     permissions: Option<BTreeMap<String, String>>,
     public_key: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    callback_urls: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct NewUser {
+    #[serde(rename = "type")]
+    kind: AccountKind,
 }
 
 /// Everything else below `/_control`, outside repositories.
@@ -130,16 +140,12 @@ pub(crate) fn alter(state: &mut State, call: &Call, segments: &[&str]) -> Answer
             state.tokens.remove(*token);
             output(json!({}))
         }
+        ("PUT", ["users", login]) => {
+            let user = state.account(login, input::<NewUser>(call)?.kind);
+            output(views::user(&user))
+        }
         ("PUT", ["app"]) => {
-            let change: AppChange = input(call)?;
-            if let Some(permissions) = change.permissions {
-                state.app.permissions = permissions;
-            }
-            if let Some(pem) = change.public_key {
-                let key = tokens::parse_public_key(&pem);
-                let key = key.ok_or_else(|| Refusal::unprocessable("That is not a public key"))?;
-                state.app.public_key = Some(key);
-            }
+            change_app(state, input(call)?)?;
             output(json!({}))
         }
         ("POST", ["seed"]) => {
@@ -148,6 +154,28 @@ pub(crate) fn alter(state: &mut State, call: &Call, segments: &[&str]) -> Answer
         }
         _ => Err(Refusal::not_found()),
     }
+}
+
+fn change_app(state: &mut State, change: AppChange) -> Result<(), Refusal> {
+    let app = &mut state.app;
+    if let Some(permissions) = change.permissions {
+        app.permissions = permissions;
+    }
+    if let Some(pem) = change.public_key {
+        let key = tokens::parse_public_key(&pem);
+        let key = key.ok_or_else(|| Refusal::unprocessable("That is not a public key"))?;
+        app.public_key = Some(key);
+    }
+    if let Some(id) = change.client_id {
+        app.client_id = id;
+    }
+    if let Some(secret) = change.client_secret {
+        app.client_secret = secret;
+    }
+    if let Some(urls) = change.callback_urls {
+        app.callback_urls = urls;
+    }
+    Ok(())
 }
 
 fn set_hook(state: &mut State, change: HookChange) {

@@ -3,13 +3,14 @@
 use crate::checks::CheckRun;
 use crate::comments::Comment;
 use crate::control::types::{
-    CheckView, CommentView, DeliveryView, DeploymentView, Edit, PullView, RepositoryView, StatusView,
+    CheckView, CommentView, DeliveryView, DeploymentView, Edit, PullView, RepositoryView, StatusView, UserView,
 };
 use crate::deployments::Deployment;
 use crate::hooks::Delivery;
 use crate::pulls::Pull;
 use crate::state::{Repository, State};
 use crate::statuses::Status;
+use crate::users::User;
 
 pub(crate) fn repository(one: &Repository) -> RepositoryView {
     RepositoryView {
@@ -106,4 +107,8 @@ pub(crate) fn delivery(one: &Delivery) -> DeliveryView {
         status_code: one.outcome.as_ref().map(|outcome| outcome.code),
         payload: serde_json::from_str(&one.body).unwrap_or_default(),
     }
+}
+
+pub(crate) fn user(one: &User) -> UserView {
+    UserView { id: one.id, login: one.login.clone(), kind: one.kind }
 }

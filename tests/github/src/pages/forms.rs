@@ -1,11 +1,17 @@
 //! What the buttons do.
 
-use std::collections::BTreeMap;
-
 use crate::call::Call;
 use crate::control::types::{NewCommit, files};
 use crate::reply::Refusal;
 use crate::state::State;
+
+/// A page elsewhere must not press the buttons: browsers say where a form comes from.
+pub(crate) fn pressed_here(call: &Call) -> Result<(), Refusal> {
+    match call.header("sec-fetch-site") {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(_) => Err(Refusal::new(403, "That form is not from here.")),
+    }
+}
 
 /// Does what a form on a pull request's page asks for.
 pub(super) fn submit(
@@ -16,12 +22,8 @@ pub(super) fn submit(
     number: &str,
     action: &str,
 ) -> Result<(), Refusal> {
-    // A page elsewhere must not press the buttons: browsers say where a form comes from.
-    let elsewhere = call.header("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
-    if elsewhere {
-        return Err(Refusal::new(403, "That form is not from here."));
-    }
-    let fields: BTreeMap<String, String> = url::form_urlencoded::parse(&call.body).into_owned().collect();
+    pressed_here(call)?;
+    let fields = call.form();
     let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let id = state.find(owner, name).map(|repository| repository.id).ok_or_else(Refusal::not_found)?;
     let number: u64 = number.parse().map_err(|_| Refusal::not_found())?;

@@ -1,10 +1,13 @@
 //! Pages for people: what is there, what was said, and buttons to go on.
 
+pub(crate) mod authorize;
 mod forms;
 mod layout;
 mod lists;
 mod markdown;
 mod pull;
+
+pub(crate) use forms::pressed_here;
 
 use std::sync::Arc;
 
@@ -13,9 +16,9 @@ use crate::reply::{Refusal, Reply};
 use crate::shared::Core;
 use crate::text::escape;
 
-/// First segments that belong to the API, not to an account's page.
+/// First segments that belong to the API and the sign-in, not to an account's page.
 const API: &[&str] =
-    &["repos", "repositories", "user", "users", "orgs", "app", "installation", "rate_limit", "_codeload"];
+    &["repos", "repositories", "user", "users", "orgs", "app", "installation", "rate_limit", "login", "_codeload"];
 
 /// The page, or none where the path belongs to the API.
 pub(crate) async fn answer(core: &Arc<Core>, call: &Call) -> Option<Reply> {
@@ -56,17 +59,23 @@ pub(crate) async fn answer(core: &Arc<Core>, call: &Call) -> Option<Reply> {
 }
 
 fn page(html: String) -> Reply {
+    page_with_forms_to(html, "'self'")
+}
+
+fn page_with_forms_to(html: String, targets: &str) -> Reply {
     Reply::bytes("text/html; charset=utf-8", html)
         .header(
             "Content-Security-Policy",
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' http: https:; \
-             connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            format!(
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' http: https:; \
+                 connect-src 'self'; form-action {targets}; base-uri 'none'; frame-ancestors 'none'"
+            ),
         )
         .header("X-Content-Type-Options", "nosniff")
         .header("Cache-Control", "no-store")
 }
 
-fn problem(refusal: &Refusal) -> Reply {
+pub(crate) fn problem(refusal: &Refusal) -> Reply {
     let text = format!(
         "<h1>{}</h1><p>{}</p><p><a href=\"/\">All repositories</a></p>",
         refusal.status,

@@ -9,6 +9,7 @@ mod deployments;
 mod faults;
 mod files;
 mod models;
+mod oauth;
 mod pages;
 mod support;
 mod webhooks;
