@@ -6,7 +6,10 @@ use seatrial_operations::Operations;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Api, ApiConfig};
-use crate::{assets, docs, gateway, guard, health, mcp, observe, pages, problems, rest, schema, webhook};
+use crate::limits::Limits;
+use crate::{
+    assets, docs, etag, gateway, guard, health, idempotency, mcp, observe, pages, problems, rest, schema, webhook,
+};
 
 /// Everything but the gateway, as one endpoint.
 pub fn app(operations: Arc<Operations>, config: ApiConfig) -> impl Endpoint<Output = Response> + 'static {
@@ -18,8 +21,11 @@ pub(crate) fn app_until(
     config: ApiConfig,
     stopping: CancellationToken,
 ) -> impl Endpoint<Output = Response> + 'static {
-    let api = Arc::new(Api { operations, config, stopping });
-    let (guarded, observed) = (api.clone(), api.clone());
+    let api = Arc::new(Api { operations, config, limits: Limits::default(), stopping });
+    let (guarded, observed, remembering) = (api.clone(), api.clone(), api.clone());
+    let rest = rest::service()
+        .around(|next, request| etag::tag(next, request))
+        .around(move |next, request| idempotency::once(remembering.clone(), next, request));
     Route::new()
         .at("/healthz", get(health::alive))
         .at("/readyz", get(health::ready))
@@ -28,7 +34,7 @@ pub(crate) fn app_until(
         .at("/api/openapi.json", get(rest::describe))
         .at(schema::PATH, get(schema::of_settings))
         .nest("/api/docs", docs::routes())
-        .nest("/api/v1", rest::service())
+        .nest("/api/v1", rest)
         .at("/api/mcp", mcp::endpoint(&api))
         .at("/gateway-sign-in", get(gateway::hand_over))
         .nest("/assets", assets::routes())

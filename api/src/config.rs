@@ -1,3 +1,4 @@
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use seatrial_operations::Operations;
 use std::sync::Arc;
@@ -5,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::gateway::SignIn;
+use crate::limits::Limits;
 
 /// How the front is reached.
 #[derive(Clone, Default)]
@@ -15,6 +17,8 @@ pub struct ApiConfig {
     pub allowed_hosts: Vec<String>,
     /// What `/metrics` shows; without it the path answers 404.
     pub metrics: Option<PrometheusHandle>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Hands people over to the gateway's previews, where those ask for sign-in.
     pub gateway_sign_in: Option<SignIn>,
 }
@@ -23,6 +27,7 @@ pub struct ApiConfig {
 pub(crate) struct Api {
     pub operations: Arc<Operations>,
     pub config: ApiConfig,
+    pub limits: Limits,
     /// Cancelled when the server stops: streams that would go on for ever end.
     pub stopping: CancellationToken,
 }

@@ -115,3 +115,5 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_created ON idempotency (created_at);
 CREATE INDEX deliveries_repository ON deliveries (repository, received_at DESC) WHERE repository IS NOT NULL;
 CREATE INDEX deliveries_run ON deliveries (run) WHERE run IS NOT NULL;
+-- The delivery that somebody had repeated.
+ALTER TABLE deliveries ADD COLUMN repeats TEXT;

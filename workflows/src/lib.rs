@@ -6,7 +6,7 @@ use seatrial_engine::{Failure, Missed, NewRun, OnConflict, Registry, Schedule, W
 use seatrial_preview::PullRequestRef;
 use seatrial_preview::event::CommandComment;
 use seatrial_preview::life::Capacity;
-use seatrial_preview::ports::{Cluster, Environments, Forge, Images, Releases};
+use seatrial_preview::ports::{Cluster, Environments, Forge, Images, ProjectSecrets, Releases};
 use seatrial_preview::pull_request::PullRequest;
 
 mod admission;
@@ -14,6 +14,7 @@ pub mod command;
 mod conversation;
 mod failures;
 mod health;
+mod masking;
 pub mod preview_down;
 pub mod preview_sleep;
 pub mod preview_up;
@@ -41,6 +42,7 @@ pub struct World {
     pub releases: Arc<dyn Releases>,
     pub images: Arc<dyn Images>,
     pub environments: Arc<dyn Environments>,
+    pub secrets: Arc<dyn ProjectSecrets>,
     /// Where commands of people are carried out.
     pub door: Arc<dyn Door>,
     pub links: Links,

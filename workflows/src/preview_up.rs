@@ -191,6 +191,7 @@ impl PreviewUp {
     /// From the namespace to an application that answers. Returns what is worth a note.
     async fn deploy(&self, cx: &Context, admitted: &Admitted, plan: &Plan) -> Result<Vec<String>, Failure> {
         let environment = &admitted.environment;
+        let repository = &environment.at.repository;
         // A namespace of ours that is still being deleted is waited for.
         cx.step("namespace", || self.ensure_namespace(environment, plan))
             .retry(UNTIL_KUBERNETES_IS_BACK)
@@ -201,17 +202,19 @@ impl PreviewUp {
             .timeout(2 * MINUTE)
             .await?;
         let release = cx
-            .step("release", || self.release(environment, admitted, plan))
+            .step("release", || self.world.masked(repository, self.release(environment, admitted, plan)))
             .retry(UNTIL_KUBERNETES_IS_BACK)
             // Hooks are the chart's own and may take long; Helm itself is bounded by its adapter.
             .timeout(20 * MINUTE)
             .await?;
-        cx.step("rollout", || self.await_rollout(cx, environment, plan))
+        cx.step("rollout", || self.world.masked(repository, self.await_rollout(cx, environment, plan)))
             .retry(UNTIL_KUBERNETES_IS_BACK)
             .timeout(plan.settings.rollout.timeout + MINUTE)
             .await?;
         let health = cx
-            .step("health", || check_health(&self.world, cx, environment, &plan.settings.health))
+            .step("health", || {
+                self.world.masked(repository, check_health(&self.world, cx, environment, &plan.settings.health))
+            })
             .retry(UNTIL_KUBERNETES_IS_BACK)
             .timeout(plan.settings.health.timeout + MINUTE)
             .await?;
@@ -333,12 +336,19 @@ impl PreviewUp {
     async fn apply_policies(&self, admitted: &Admitted, plan: &Plan) -> Result<(), Failure> {
         let (cluster, namespace) = (&self.world.cluster, &admitted.environment.namespace);
         cluster.apply_policies(namespace, &plan.settings.policies()).await.map_err(failure)?;
-        let secrets = plan.settings.secret_refs();
         // An approved commit of a fork may run; what it could carry away stays out of its reach.
-        if secrets.is_empty() || admitted.pull_request.is_from_fork() {
+        if admitted.pull_request.is_from_fork() {
             return Ok(());
         }
-        cluster.copy_secrets(namespace, &secrets).await.map_err(failure)
+        let copied = plan.settings.secret_refs();
+        if !copied.is_empty() {
+            cluster.copy_secrets(namespace, &copied).await.map_err(failure)?;
+        }
+        match self.world.secrets.load(&admitted.environment.at.repository).await.map_err(failure)? {
+            // Also when there are none any more: those of the last deployment go.
+            Some(own) => cluster.put_secrets(namespace, &own).await.map_err(failure),
+            None => Ok(()),
+        }
     }
 
     async fn release(&self, environment: &Environment, admitted: &Admitted, plan: &Plan) -> Result<Release, Failure> {
@@ -452,6 +462,7 @@ impl PreviewUp {
             let mut snapshot = self.world.cluster.snapshot(&environment.namespace).await?;
             snapshot.diagnosis = Some(diagnosis(&step, failed));
             snapshot.step = step;
+            let snapshot = self.world.mask(&environment.at.repository).await?.snapshot(snapshot);
             self.world.environments.keep_snapshot(environment.id, cx.run_id().0, &snapshot).await
         };
         let taken: PortResult<()> = match tokio::time::timeout(Duration::from_secs(15), snapshot).await {

@@ -52,7 +52,10 @@ impl PreviewWake {
             .timeout(MINUTE)
             .await?;
         let ready = cx
-            .step("rollout", || await_rollout(&self.world, cx, environment, READY_AGAIN, ADVICE))
+            .step("rollout", || {
+                let woken = await_rollout(&self.world, cx, environment, READY_AGAIN, ADVICE);
+                self.world.masked(&environment.at.repository, woken)
+            })
             .retry(UNTIL_KUBERNETES_IS_BACK);
         ready.timeout(READY_AGAIN + MINUTE).await
     }

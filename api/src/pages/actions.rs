@@ -81,7 +81,7 @@ pub(super) async fn delete(api: Data<&Arc<Api>>, caller: Data<&Caller>, preview:
 #[handler]
 pub(super) async fn retry_run(api: Data<&Arc<Api>>, caller: Data<&Caller>, run: Path<String>) -> Response {
     let done = match run_id(&run) {
-        Ok(run) => api.operations.retry_run(&caller.0.0, run).await,
+        Ok(run) => api.operations.retry_run(&caller.0.0, run, None).await,
         Err(error) => Err(error),
     };
     to_run(done, &run)

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use poem::web::{Data, Query};
 use poem::{Response, handler};
 use seatrial_operations::OperationError;
-use seatrial_operations::views::PageRequest;
+use seatrial_operations::views::{DeliveryFilter, PageRequest};
 use serde::Deserialize;
 
 use super::layout::{Section, Shell};
@@ -27,7 +27,8 @@ pub(super) async fn page(api: Data<&Arc<Api>>, caller: Data<&Caller>, paging: Qu
 
 async fn render(api: &Api, caller: &Caller, paging: &Paging) -> Result<Shell, OperationError> {
     let request = PageRequest { after: paging.after.clone(), ..PageRequest::default() };
-    let list: DeliveryPage = api.operations.list_deliveries(&caller.0, &request).await?.into();
+    let list: DeliveryPage =
+        api.operations.list_deliveries(&caller.0, &DeliveryFilter::default(), &request).await?.into();
     let now = api.operations.now();
     let body = html! {
         div.title { h1 { "Deliveries" } }

@@ -13,6 +13,7 @@ mod preview;
 mod previews;
 mod run;
 mod runs;
+mod setup;
 mod sign_in;
 mod timeline;
 
@@ -21,6 +22,7 @@ use poem::http::{Method, StatusCode, header};
 use poem::{Request, Response, Route, get, post};
 use seatrial_operations::{Denied, OperationError};
 
+use crate::config::Api;
 use crate::wire::Problem;
 use layout::{Section, Shell};
 
@@ -41,6 +43,9 @@ pub(crate) fn routes() -> Route {
         .at("/runs/:run/cancel", post(actions::cancel_run))
         .at("/deliveries", get(deliveries::page))
         .at("/sign-in", get(sign_in::page).post(sign_in::enter))
+        .at("/sign-in/github", get(sign_in::to_github))
+        .at("/sign-in/github/callback", get(sign_in::from_github))
+        .at("/setup", get(setup::page).post(setup::finish))
         .at("/sign-out", post(sign_in::leave))
 }
 
@@ -66,9 +71,9 @@ pub(crate) fn error(problem: &Problem) -> Response {
 }
 
 /// For somebody who is not let in: the way in, and then back to where they wanted to go.
-pub(crate) fn ask_to_sign_in(denied: Denied, request: &Request) -> Response {
-    if denied == Denied::NotConfigured {
-        return sign_in::refuse(denied, "/");
+pub(crate) fn ask_to_sign_in(api: &Api, denied: &Denied, request: &Request) -> Response {
+    if *denied == Denied::NotConfigured {
+        return sign_in::refuse(api, denied, "/");
     }
     let wanted = match (request.method(), request.uri().path_and_query()) {
         (&Method::GET, Some(wanted)) if wanted.as_str() != "/" => {

@@ -15,6 +15,12 @@ pub(super) enum ListError {
     /// The token is missing or wrong.
     #[oai(status = 401, content_type = "application/problem+json")]
     Unauthorized(Json<Problem>),
+    /// What the caller may do does not reach this far; `detail` says what would.
+    #[oai(status = 403, content_type = "application/problem+json")]
+    Forbidden(Json<Problem>),
+    /// Too many wrong tokens, or streams, from there.
+    #[oai(status = 429, content_type = "application/problem+json")]
+    TooMany(Json<Problem>, #[oai(header = "Retry-After")] Option<u64>),
     /// A mistake of Seatrial's own.
     #[oai(status = 500, content_type = "application/problem+json")]
     Broken(Json<Problem>),
@@ -32,6 +38,12 @@ pub(super) enum ReadError {
     /// The token is missing or wrong.
     #[oai(status = 401, content_type = "application/problem+json")]
     Unauthorized(Json<Problem>),
+    /// What the caller may do does not reach this far; `detail` says what would.
+    #[oai(status = 403, content_type = "application/problem+json")]
+    Forbidden(Json<Problem>),
+    /// Too many wrong tokens, or streams, from there.
+    #[oai(status = 429, content_type = "application/problem+json")]
+    TooMany(Json<Problem>, #[oai(header = "Retry-After")] Option<u64>),
     /// There is no such thing.
     #[oai(status = 404, content_type = "application/problem+json")]
     NotFound(Json<Problem>),
@@ -52,6 +64,12 @@ pub(super) enum WriteError {
     /// The token is missing or wrong.
     #[oai(status = 401, content_type = "application/problem+json")]
     Unauthorized(Json<Problem>),
+    /// What the caller may do does not reach this far; `detail` says what would.
+    #[oai(status = 403, content_type = "application/problem+json")]
+    Forbidden(Json<Problem>),
+    /// Too many wrong tokens, or streams, from there.
+    #[oai(status = 429, content_type = "application/problem+json")]
+    TooMany(Json<Problem>, #[oai(header = "Retry-After")] Option<u64>),
     /// There is no such thing.
     #[oai(status = 404, content_type = "application/problem+json")]
     NotFound(Json<Problem>),
@@ -73,6 +91,8 @@ impl From<OperationError> for ListError {
         match problem.status {
             400 => Self::Invalid(Json(problem)),
             401 => Self::Unauthorized(Json(problem)),
+            403 => Self::Forbidden(Json(problem)),
+            429 => Self::TooMany(Json(problem), wait),
             503 => Self::Unavailable(Json(problem), wait),
             _ => Self::Broken(Json(problem)),
         }
@@ -86,6 +106,8 @@ impl From<OperationError> for ReadError {
         match problem.status {
             400 => Self::Invalid(Json(problem)),
             401 => Self::Unauthorized(Json(problem)),
+            403 => Self::Forbidden(Json(problem)),
+            429 => Self::TooMany(Json(problem), wait),
             404 => Self::NotFound(Json(problem)),
             503 => Self::Unavailable(Json(problem), wait),
             _ => Self::Broken(Json(problem)),
@@ -100,10 +122,20 @@ impl From<OperationError> for WriteError {
         match problem.status {
             400 => Self::Invalid(Json(problem)),
             401 => Self::Unauthorized(Json(problem)),
+            403 => Self::Forbidden(Json(problem)),
+            429 => Self::TooMany(Json(problem), wait),
             404 => Self::NotFound(Json(problem)),
             409 => Self::Conflict(Json(problem)),
             503 => Self::Unavailable(Json(problem), wait),
             _ => Self::Broken(Json(problem)),
         }
     }
+}
+
+/// A parameter or field of a checked type.
+pub(super) fn parse<T>(field: &str, text: &str) -> Result<T, OperationError>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    text.parse().map_err(|error: T::Err| OperationError::field(field, error.to_string()))
 }

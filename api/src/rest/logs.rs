@@ -13,6 +13,7 @@ use seatrial_operations::views::LogQuery;
 
 use super::Tag;
 use super::errors::ReadError;
+use super::events::{STREAM_LIFETIME, until};
 use crate::config::Api;
 use crate::guard::Caller;
 use crate::wire::LogEvent;
@@ -81,10 +82,14 @@ impl Logs {
             follow: follow.0,
             tail: tail.0,
         };
+        let place = follow.0.then(|| api.limits.open_stream(caller.0.0.id())).transpose()?;
         let chunks = api.operations.get_logs(&caller.0.0, &name, query).await?;
         if follow.0 {
-            let stopping = api.stopping.clone();
-            let lines = lines(chunks).take_until(stopping.cancelled_owned()).boxed();
+            let lines = lines(chunks).map(move |line| {
+                let _open = &place;
+                line
+            });
+            let lines = lines.take_until(until(&api.stopping, STREAM_LIFETIME)).boxed();
             let events = EventStream::new(lines).keep_alive(Duration::from_secs(15));
             return Ok(LogAnswer::Log(LogContent::Follow(events), None));
         }

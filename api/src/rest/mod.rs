@@ -1,13 +1,20 @@
 //! `/api/v1`, described by OpenAPI. One file for each resource.
 
+mod audit;
+mod clusters;
 mod deliveries;
 mod errors;
 mod events;
 mod logs;
+mod me;
+mod operators;
 mod preview_insight;
 mod previews;
+mod projects;
 mod runs;
 mod spec;
+mod teams;
+mod tokens;
 
 use poem_openapi::param::Query;
 use poem_openapi::{OpenApiService, Tags};
@@ -24,6 +31,10 @@ type Resources = (
     runs::Runs,
     deliveries::Deliveries,
     events::Events,
+    projects::Projects,
+    clusters::Clusters,
+    (me::Myself, teams::Teams, operators::Operators, tokens::Tokens),
+    audit::Audit,
 );
 
 #[derive(Tags)]
@@ -36,6 +47,14 @@ enum Tag {
     Deliveries,
     /// What happens now.
     Events,
+    /// Repositories, the teams they belong to, and their secrets.
+    Projects,
+    /// Where previews run.
+    Clusters,
+    /// Teams, operators and tokens.
+    Access,
+    /// Who did what.
+    Audit,
 }
 
 pub(crate) fn service() -> OpenApiService<Resources, ()> {
@@ -46,6 +65,10 @@ pub(crate) fn service() -> OpenApiService<Resources, ()> {
         runs::Runs,
         deliveries::Deliveries,
         events::Events,
+        projects::Projects,
+        clusters::Clusters,
+        (me::Myself, teams::Teams, operators::Operators, tokens::Tokens),
+        audit::Audit,
     );
     OpenApiService::new(resources, "Seatrial", env!("CARGO_PKG_VERSION"))
         .description(spec::DESCRIPTION)

@@ -78,17 +78,19 @@ impl Runs {
 
     /// Retry a run
     ///
-    /// A failed or cancelled run goes on at its first failed step, unless a newer run of its key
-    /// has taken its place.
+    /// A failed or cancelled run goes on at its first failed step, or at the named one, unless a newer
+    /// run of its key has taken its place. Steps before it are not run again.
     #[oai(path = "/:run/retry", method = "post", operation_id = "retryRun")]
     async fn retry(
         &self,
         api: Data<&Arc<Api>>,
         caller: Data<&Caller>,
         run: Path<String>,
+        /// The step to begin with, as the journal names it: `release`, `failed/report`.
+        from: Query<Option<String>>,
     ) -> Result<RunAnswer, WriteError> {
         let run = run_id(&run)?;
-        api.operations.retry_run(&caller.0.0, run).await?;
+        api.operations.retry_run(&caller.0.0, run, from.as_deref()).await?;
         Ok(RunAnswer::Accepted(Json(api.operations.get_run(&caller.0.0, run).await?.into())))
     }
 

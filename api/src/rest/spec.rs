@@ -5,11 +5,14 @@ use super::service;
 
 pub(super) const DESCRIPTION: &str = "Seatrial gives every pull request a running preview on Kubernetes.
 
-Every request needs a token, as `Authorization: Bearer <token>`. Errors are `application/problem+json` \
+Every request needs a token, as `Authorization: Bearer <token>`; `seatrial token create` or `POST /tokens` makes one. \
+A token sees what belongs to its team: what it may not see answers 404, what it may see but not do answers 403. Errors are `application/problem+json` \
 with a stable `code`, a sentence in `detail` that says what to do, and a `pointer` to the field that is wrong. \
 Besides the errors of each operation, any request may be refused with 403 `cross_origin` (a browser's session used from another site), \
-413 `too_large` (bodies have at most 1 MiB) or 421 `host_not_allowed` (a host name that is none of this server's). \
-Lists have pages: give the `next` of one page as `after` for the next. Long work answers 202 with the URL of its run.";
+408 `request_timeout` (after 30 s), 413 `too_large` (bodies have at most 1 MiB) or 421 `host_not_allowed` (a host name that is none of this server's). \
+Lists have pages: give the `next` of one page as `after` for the next. Long work answers 202 with the URL of its run. \
+JSON that is read has an `ETag`; with it as `If-None-Match` the answer is 304 while nothing has changed. \
+POST and PATCH take an `Idempotency-Key`: sent again within a day, a write is not done again and answers as it did first.";
 
 /// The OpenAPI description, as `GET /api/openapi.json` gives it. `api/openapi.json` of the
 /// repository is a copy.
@@ -20,11 +23,59 @@ pub fn description() -> String {
         "token": {
             "type": "http",
             "scheme": "bearer",
-            "description": "The value of SEATRIAL_BOOTSTRAP_TOKEN. In a browser, the session of the pages serves as well.",
+            "description": "A token of a team or an operator, or the value of SEATRIAL_BOOTSTRAP_TOKEN. In a browser, the session of the pages serves as well.",
         }
     });
     spec["security"] = json!([{ "token": [] }]);
+    for (method, operation) in operations(&mut spec) {
+        match method.as_str() {
+            "get" => describe_tag(operation),
+            "post" | "patch" => describe_key(operation),
+            _ => {}
+        }
+    }
     format!("{spec:#}\n")
+}
+
+fn operations(spec: &mut Value) -> impl Iterator<Item = (String, &mut Value)> {
+    let paths = spec["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(|path| path.iter_mut());
+    operations.map(|(method, operation)| (method.clone(), operation))
+}
+
+/// What `etag.rs` does for all reads of JSON.
+fn describe_tag(operation: &mut Value) {
+    let answer = &mut operation["responses"]["200"];
+    if answer["content"].as_object().is_none_or(|kinds| !kinds.contains_key("application/json; charset=utf-8")) {
+        return;
+    }
+    answer["headers"]["ETag"] = json!({
+        "description": "Stands for this content.",
+        "schema": { "type": "string" },
+    });
+    operation["responses"]["304"] = json!({ "description": "It has not changed since the named `ETag`." });
+    add_parameter(operation, "If-None-Match", "The `ETag` of what the caller has already.", 1, 1000);
+}
+
+/// What `idempotency.rs` does for all writes that may not simply be repeated.
+fn describe_key(operation: &mut Value) {
+    let text = "Chosen by the caller, one for each write, such as a UUID. Sent again with the same key within a day, \
+                the write is answered as it was first; another request with it is refused.";
+    add_parameter(operation, "Idempotency-Key", text, 1, 200);
+}
+
+fn add_parameter(operation: &mut Value, name: &str, description: &str, shortest: u32, longest: u32) {
+    let parameter = json!({
+        "name": name,
+        "in": "header",
+        "description": description,
+        "required": false,
+        "schema": { "type": "string", "minLength": shortest, "maxLength": longest },
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
+    }
 }
 
 #[handler]

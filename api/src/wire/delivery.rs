@@ -22,7 +22,18 @@ pub struct Delivery {
     /// Why it started none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
+    /// The delivery that somebody had redelivered by this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<String>,
     pub received_at: DateTime<Utc>,
+}
+
+/// A delivery with what it brought.
+#[derive(Debug, Clone, Object, Serialize, JsonSchema)]
+pub struct DeliveryDetail {
+    pub delivery: Delivery,
+    /// The body as it came: JSON, in text.
+    pub payload: String,
 }
 
 /// A page of deliveries, the newest first.
@@ -36,13 +47,16 @@ pub struct DeliveryPage {
 }
 
 /// The answer to a delivery; the same each time the same one comes.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Object, Serialize, JsonSchema)]
+#[oai(skip_serializing_if_is_none)]
 pub struct WebhookReceipt {
     pub delivery: String,
+    /// The run it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// It had been stored before.
     pub duplicate: bool,
+    /// Why it started none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
 }
@@ -56,6 +70,7 @@ impl From<views::DeliveryView> for Delivery {
             pull_request: delivery.at.map(|at| at.to_string()),
             run: delivery.run.map(|run| run.to_string()),
             ignored: delivery.ignored,
+            repeats: delivery.repeats.map(|id| id.0),
             received_at: delivery.received_at,
         }
     }

@@ -71,6 +71,8 @@ impl From<OperationError> for Problem {
             OperationError::Conflict { .. } => StatusCode::CONFLICT,
             OperationError::Invalid { .. } => StatusCode::BAD_REQUEST,
             OperationError::Denied(_) | OperationError::Unsigned(_) => StatusCode::UNAUTHORIZED,
+            OperationError::Forbidden(_) => StatusCode::FORBIDDEN,
+            OperationError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             OperationError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             OperationError::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -84,6 +86,7 @@ impl From<OperationError> for Problem {
                 problem.pointer = errors.first().map(|error| error.pointer.clone());
                 problem.errors = Some(errors);
             }
+            OperationError::TooMany { retry_after, .. } => problem.retry_after = Some(retry_after.as_secs().max(1)),
             OperationError::Unavailable { retry_after, .. } => {
                 problem.retry_after = retry_after.map(|wait| wait.as_secs().max(1));
             }

@@ -9,9 +9,10 @@ use seatrial_engine::{
     StepKey, SystemClock, Transition, WorkerId, Workflow, WorkflowVersions,
 };
 use seatrial_forge_github::webhook;
-use seatrial_operations::{Access, Operations, Parts, WebhookDecoder};
+use seatrial_operations::{AccessConfig, Keyring, Operations, Parts, Vault, WebhookDecoder};
 use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, Evidence, FailureSnapshot, Reason};
+use seatrial_preview::life::Capacity;
 use seatrial_preview::naming::UrlTemplate;
 use seatrial_preview::ports::Fact;
 use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
@@ -93,7 +94,9 @@ impl World {
                 parse: Box::new(webhook::parse),
             },
             registry: Registry::new().with(Up),
-            access: Access::bootstrap(token.map(SecretString::from)),
+            access: AccessConfig { bootstrap_token: token.map(SecretString::from), identities: None },
+            vault: Vault::open(store.clone(), Some(keyring())).await.unwrap(),
+            capacity: Capacity::default(),
             clock,
         }));
         let anywhere = "127.0.0.1:0".parse().unwrap();
@@ -286,6 +289,10 @@ impl World {
         self.store.keep_snapshot(id, run.0, &snapshot).await.unwrap();
         (id, run)
     }
+}
+
+fn keyring() -> Keyring {
+    Keyring::parse(&SecretString::from("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=")).unwrap()
 }
 
 pub fn key(name: &str) -> StepKey {

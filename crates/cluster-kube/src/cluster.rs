@@ -13,8 +13,8 @@ use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, FailureSnapshot, PodStatus};
 use seatrial_preview::policies::Policies;
 use seatrial_preview::ports::{
-    ByteStream, Cluster, LogQuery, NamespaceFound, NamespaceSpec, Owner, Ownership, ProbeAnswer, ProgressSink, Rollout,
-    SecretRef,
+    ByteStream, Cluster, LogQuery, NamespaceFound, NamespaceSpec, Owner, Ownership, ProbeAnswer, ProgressSink,
+    ProjectSecret, Rollout, SecretRef,
 };
 use seatrial_preview::{Error, Namespace, Result};
 use secrecy::SecretString;
@@ -168,6 +168,10 @@ impl Cluster for KubeCluster {
 
     async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()> {
         secrets::copy(self, namespace, secrets).await
+    }
+
+    async fn put_secrets(&self, namespace: &Namespace, secrets: &[ProjectSecret]) -> Result<()> {
+        secrets::put(self, namespace, secrets).await
     }
 
     async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()> {

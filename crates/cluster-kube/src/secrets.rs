@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use seatrial_preview::ports::SecretRef;
+use seatrial_preview::ports::{PROJECT_SECRETS, ProjectSecret, SecretRef};
 use seatrial_preview::{Error, Namespace, Result};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::cluster::KubeCluster;
@@ -34,6 +36,31 @@ pub(crate) async fn copy(cluster: &KubeCluster, namespace: &Namespace, secrets: 
         write(cluster, namespace, source, &copy).await?;
     }
     Ok(())
+}
+
+/// One Secret of the preview's namespace with all the project's secrets; keys that it no longer has
+/// go.
+pub(crate) async fn put(cluster: &KubeCluster, namespace: &Namespace, secrets: &[ProjectSecret]) -> Result<()> {
+    // Not `stringData`: what an apply leaves out of that stays in the Secret.
+    let data: BTreeMap<&str, ByteString> = secrets
+        .iter()
+        .map(|secret| (secret.name.as_str(), ByteString(secret.value.expose_secret().as_bytes().to_vec())))
+        .collect();
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": PROJECT_SECRETS, "labels": { MANAGED_BY: SEATRIAL } },
+        "type": "Opaque",
+        "data": data,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    match cluster.api::<Secret>(namespace).patch(PROJECT_SECRETS, &params, &Patch::Apply(secret)).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let doing = format!("write the project's secrets into the namespace {namespace}");
+            Err(cluster.explain_in(namespace, &doing, error).await)
+        }
+    }
 }
 
 fn check(namespace: &Namespace, secrets: &[SecretRef]) -> Result<()> {

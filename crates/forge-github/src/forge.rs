@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
+use seatrial_preview::access::{Account, PersonId};
 use seatrial_preview::ports::{Check, CommitStatus, DeploymentStatus, Forge, NewDeployment, Reaction};
 use seatrial_preview::pull_request::PullRequest;
 use seatrial_preview::{CommentId, DeploymentId, Error, ErrorKind, HeadSha, PullRequestRef, RepositoryName, Result};
@@ -113,23 +114,23 @@ impl GithubForge {
     }
 
     /// What each installation of the App was given; those that are suspended give nothing.
+    /// Where the App is installed and works.
+    async fn installations(&self) -> Result<Vec<Installation>> {
+        let doing = Doing { what: "list the App's installations", permission: "Metadata: read" };
+        let advice = "limit the App to fewer accounts";
+        let mut installations: Vec<Installation> =
+            self.list(On::Account, doing, "/app/installations", |page| page, (MOST_REPOSITORIES, advice)).await?;
+        installations.retain(|one| one.suspended_at.is_none());
+        Ok(installations)
+    }
+
     async fn list_of_app(&self) -> Result<Vec<RepositoryName>> {
-        #[derive(Deserialize)]
-        struct Installation {
-            id: u64,
-            #[serde(default)]
-            suspended_at: Option<String>,
-        }
         #[derive(Deserialize)]
         struct Given {
             repositories: Vec<RepositoryJson>,
         }
-        let doing = Doing { what: "list the App's installations", permission: "Metadata: read" };
-        let advice = "limit the App to fewer accounts";
-        let installations: Vec<Installation> =
-            self.list(On::Account, doing, "/app/installations", |page| page, (MOST_REPOSITORIES, advice)).await?;
         let mut found = Vec::new();
-        for installation in installations.iter().filter(|one| one.suspended_at.is_none()) {
+        for installation in self.installations().await? {
             let what = format!("list the repositories of the App's installation {}", installation.id);
             let doing = Doing { what: &what, permission: "Metadata: read" };
             let given: Vec<RepositoryJson> = self
@@ -219,6 +220,19 @@ struct Author {
     login: String,
 }
 
+#[derive(Deserialize)]
+struct Installation {
+    id: u64,
+    #[serde(default)]
+    suspended_at: Option<String>,
+}
+
+/// Whether somebody could have this login. Logins end up in URLs.
+fn may_be_login(login: &str) -> bool {
+    let possible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_[]".contains(&byte);
+    (1..=100).contains(&login.len()) && login.bytes().all(possible)
+}
+
 #[async_trait]
 impl Forge for GithubForge {
     async fn load_pull_request(&self, at: &PullRequestRef) -> Result<PullRequest> {
@@ -282,8 +296,7 @@ impl Forge for GithubForge {
     }
 
     async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool> {
-        let possible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_[]".contains(&byte);
-        if login.is_empty() || login.len() > 100 || !login.bytes().all(possible) {
+        if !may_be_login(login) {
             return Ok(false);
         }
         let what = format!("ask what {login} may do in {repository}");
@@ -296,6 +309,32 @@ impl Forge for GithubForge {
                 self.ensure_visible(repository, "Metadata: read").await?;
                 Ok(false)
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find_account(&self, login: &str) -> Result<Option<Account>> {
+        #[derive(Deserialize)]
+        struct User {
+            id: u64,
+            login: String,
+        }
+        if !may_be_login(login) {
+            return Ok(None);
+        }
+        // An App's own key opens nothing but the App's pages.
+        let on = match self.client.is_app() {
+            true => self.installations().await?.first().map_or(On::Account, |one| On::Installation(one.id)),
+            false => On::Account,
+        };
+        let what = format!("look for the account {login}");
+        let doing = Doing { what: &what, permission: "Metadata: read" };
+        match self.client.send(&Call::get(on, doing, format!("/users/{}", percent_encode(login)))).await {
+            Ok(answer) => {
+                let User { id, login } = answer.json(doing)?;
+                Ok(Some(Account { id: PersonId(id), login }))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -14,6 +14,7 @@ mod forge;
 mod limits;
 mod pull_request;
 mod redirect;
+mod sign_in;
 pub mod webhook;
 
 /// Our commit status; webhooks about it say nothing new.
@@ -22,3 +23,4 @@ const STATUS_CONTEXT: &str = "seatrial/preview";
 pub use access::Auth;
 pub use forge::{GithubConfig, GithubForge};
 pub use limits::RateLimit;
+pub use sign_in::{GithubSignIn, SignInConfig};

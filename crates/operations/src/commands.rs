@@ -10,6 +10,7 @@ use seatrial_workflows::command::{Door, Order};
 use seatrial_workflows::deploy;
 
 use crate::access::Principal;
+use crate::audit::Act;
 use crate::error::{OperationError, Port};
 use crate::name::EnvironmentName;
 use crate::operations::{Operations, PATIENCE};
@@ -34,18 +35,12 @@ impl Door for Operations {
 
 impl Operations {
     async fn obey(&self, order: &Order) -> Result<Answer, OperationError> {
-        let who = &Principal::of_github(&order.by);
+        let who = &Principal::of_github(&order.by, &order.at.repository);
         let name = &EnvironmentName::PullRequest(order.at.clone());
         match &order.command {
             Command::Deploy => {
-                let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&order.at)).await?;
-                if !pull_request.is_open() {
-                    return Err(not_open(&order.at));
-                }
-                let run = deploy(&order.at, Some(pull_request), &trigger(who));
-                // The same order again is the same deployment.
-                self.start(run.map(|run| run.deduplication(order.id.to_string()))).await?;
-                Ok(Answer::Deploying)
+                let act = Act::new("preview.deploy", &order.at).repository(&order.at.repository);
+                self.audited(who, act, self.deploy_ordered(who, order)).await
             }
             Command::Retry => self.retry_preview(who, name).await.map(|_| Answer::Retrying),
             Command::Delete => self.delete_preview(who, name).await.map(|_| Answer::Deleting),
@@ -64,6 +59,17 @@ impl Operations {
             Command::Logs => self.show_logs(who, name).await,
             Command::Help => Ok(Answer::Help),
         }
+    }
+
+    async fn deploy_ordered(&self, who: &Principal, order: &Order) -> Result<Answer, OperationError> {
+        let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&order.at)).await?;
+        if !pull_request.is_open() {
+            return Err(not_open(&order.at));
+        }
+        let run = deploy(&order.at, Some(pull_request), &trigger(who));
+        // The same order again is the same deployment.
+        self.start(run.map(|run| run.deduplication(order.id.to_string()))).await?;
+        Ok(Answer::Deploying)
     }
 
     async fn show_logs(&self, who: &Principal, name: &EnvironmentName) -> Result<Answer, OperationError> {

@@ -19,11 +19,17 @@ pub enum OperationError {
     /// What was asked can never succeed as it was asked; every wrong field is named.
     #[error("{sentence}")]
     Invalid { sentence: String, fields: Vec<FieldError> },
+    /// It may be seen, but not this be done with it.
+    #[error("{0}")]
+    Forbidden(String),
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denied(Denied),
     /// The webhook's signature is missing or wrong.
     #[error("{0}")]
     Unsigned(String),
+    /// It is asked too often, or by too many at once.
+    #[error("{sentence}")]
+    TooMany { sentence: String, retry_after: Duration },
     /// Something that is needed cannot be reached now.
     #[error("{sentence}")]
     Unavailable { code: &'static str, sentence: String, retry_after: Option<Duration> },
@@ -45,8 +51,10 @@ impl OperationError {
         match self {
             Self::NotFound { code, .. } | Self::Conflict { code, .. } | Self::Unavailable { code, .. } => code,
             Self::Invalid { .. } => "invalid_request",
+            Self::Forbidden(_) => "forbidden",
             Self::Denied(denied) => denied.code(),
             Self::Unsigned(_) => "signature_invalid",
+            Self::TooMany { .. } => "too_many_requests",
             Self::Broken(_) => "internal_error",
         }
     }
@@ -114,6 +122,15 @@ impl Port {
         match self {
             Self::Cluster => "cluster_forbidden",
             Self::Forge => "forge_forbidden",
+        }
+    }
+}
+
+impl From<Denied> for OperationError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unavailable(sentence) => unavailable(sentence),
+            denied => Self::Denied(denied),
         }
     }
 }

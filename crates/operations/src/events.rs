@@ -1,12 +1,20 @@
+use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::Stream;
 use futures::stream::unfold;
-use seatrial_engine::{RunEvent, RunId};
+use seatrial_engine::{Clock, RunEvent, RunId};
+use seatrial_preview::access::Visible;
+use seatrial_store::Store;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::access::Principal;
 use crate::operations::Operations;
+
+/// So long it is remembered who may hear of what.
+const FRESH: TimeDelta = TimeDelta::seconds(10);
 
 /// Which events are listened to; all conditions hold together.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,30 +34,71 @@ pub enum LiveEvent {
 
 impl EventFilter {
     fn admits(&self, event: &RunEvent) -> bool {
-        let (run, key) = match event {
-            RunEvent::State { run, key, .. }
-            | RunEvent::Step { run, key, .. }
-            | RunEvent::Progress { run, key, .. } => (run, key.as_ref()),
-            RunEvent::CancelRequested { run, .. } | RunEvent::Stopped { run } => (run, None),
-        };
-        self.run.is_none_or(|wanted| wanted == *run) && self.key.as_ref().is_none_or(|wanted| key == Some(wanted))
+        let (run, key) = of(event);
+        self.run.is_none_or(|wanted| wanted == run) && self.key.as_ref().is_none_or(|wanted| key == Some(wanted))
+    }
+}
+
+fn of(event: &RunEvent) -> (RunId, Option<&String>) {
+    match event {
+        RunEvent::State { run, key, .. } | RunEvent::Step { run, key, .. } | RunEvent::Progress { run, key, .. } => {
+            (*run, key.as_ref())
+        }
+        RunEvent::CancelRequested { run, .. } | RunEvent::Stopped { run } => (*run, None),
+    }
+}
+
+/// Whether a listener may hear of runs with a key, as it was a moment ago.
+struct Ears {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    visible: Visible,
+    known: HashMap<String, (bool, DateTime<Utc>)>,
+}
+
+impl Ears {
+    async fn hear(&mut self, event: &RunEvent) -> bool {
+        if self.visible == Visible::All {
+            return true;
+        }
+        // What belongs to no pull request is the operators'.
+        let (_, Some(key)) = of(event) else { return false };
+        let now = self.clock.now();
+        if let Some((hears, at)) = self.known.get(key)
+            && now - *at < FRESH
+        {
+            return *hears;
+        }
+        // One that cannot be asked about is not told; the journal is the record.
+        let hears = self.store.sees_key(&self.visible, key).await.unwrap_or(false);
+        self.known.retain(|_, (_, at)| now - *at < FRESH);
+        self.known.insert(key.clone(), (hears, now));
+        hears
     }
 }
 
 impl Operations {
-    /// What happens to runs from now on, in this process.
+    /// What happens to runs from now on, in this process, as far as one may see it.
     pub fn events(
         &self,
-        _: &Principal,
+        who: &Principal,
         filter: EventFilter,
     ) -> Pin<Box<dyn Stream<Item = LiveEvent> + Send + 'static>> {
         let events = self.store.bell().subscribe();
-        Box::pin(unfold((events, filter), |(mut events, filter)| async move {
+        let ears = Ears {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            visible: who.visible(),
+            known: HashMap::new(),
+        };
+        Box::pin(unfold((events, filter, ears), |(mut events, filter, mut ears)| async move {
             loop {
                 match events.recv().await {
-                    Ok(event) if filter.admits(&event) => return Some((LiveEvent::Run(event), (events, filter))),
+                    Ok(event) if filter.admits(&event) && ears.hear(&event).await => {
+                        return Some((LiveEvent::Run(event), (events, filter, ears)));
+                    }
                     Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => return Some((LiveEvent::Missed, (events, filter))),
+                    Err(RecvError::Lagged(_)) => return Some((LiveEvent::Missed, (events, filter, ears))),
                     Err(RecvError::Closed) => return None,
                 }
             }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use seatrial_engine::NewRun;
 use seatrial_preview::HeadSha;
+use seatrial_preview::access::Role;
 use seatrial_preview::environment::{Environment, EnvironmentState};
 use seatrial_preview::life::Approval;
 use seatrial_preview::ports::Fact;
 use seatrial_store::views::EnvironmentView;
 use seatrial_workflows::{deploy, sleep, wake};
+use serde_json::json;
 
 use crate::access::Principal;
+use crate::audit::Act;
 use crate::error::{OperationError, Port};
 use crate::name::{EnvironmentName, pull_request_ref};
 use crate::operations::{Operations, PATIENCE};
@@ -23,21 +26,31 @@ impl Operations {
     /// Scales the preview to zero; opening it wakes it. One that sleeps already is left alone.
     pub async fn sleep_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
         let environment = self.get_preview(who, name).await?;
-        match environment.state {
-            EnvironmentState::Running => self.start_life(who, environment, sleep).await,
-            EnvironmentState::Sleeping => already(environment),
-            state => Err(wrong_state(&environment.environment, "put to sleep", state)),
-        }
+        let act = Act::new("preview.sleep", &environment.environment.at);
+        self.audited(who, act.repository(&environment.environment.at.repository), async {
+            self.preview_for(who, name, "putting a preview to sleep").await?;
+            match environment.state {
+                EnvironmentState::Running => self.start_life(who, environment, sleep).await,
+                EnvironmentState::Sleeping => already(environment),
+                state => Err(wrong_state(&environment.environment, "put to sleep", state)),
+            }
+        })
+        .await
     }
 
     /// Gives a sleeping preview its replicas back. One that runs already is left alone.
     pub async fn wake_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
         let environment = self.get_preview(who, name).await?;
-        match environment.state {
-            EnvironmentState::Sleeping => self.start_life(who, environment, wake).await,
-            EnvironmentState::Running => already(environment),
-            state => Err(wrong_state(&environment.environment, "woken", state)),
-        }
+        let act = Act::new("preview.wake", &environment.environment.at);
+        self.audited(who, act.repository(&environment.environment.at.repository), async {
+            self.preview_for(who, name, "waking a preview").await?;
+            match environment.state {
+                EnvironmentState::Sleeping => self.start_life(who, environment, wake).await,
+                EnvironmentState::Running => already(environment),
+                state => Err(wrong_state(&environment.environment, "woken", state)),
+            }
+        })
+        .await
     }
 
     async fn start_life(
@@ -104,11 +117,16 @@ impl Operations {
         fact: Fact,
     ) -> Result<EnvironmentView, OperationError> {
         let view = self.get_preview(who, name).await?;
-        if view.state == EnvironmentState::Deleted {
-            return Err(wrong_state(&view.environment, "kept", view.state));
-        }
-        self.remember(view.environment.id, fact).await?;
-        self.get_preview(who, &EnvironmentName::Id(view.environment.id)).await
+        let act = Act::new("preview.keep", &view.environment.at).repository(&view.environment.at.repository);
+        self.audited(who, act.detail(json!(fact)), async {
+            self.preview_for(who, name, "keeping a preview").await?;
+            if view.state == EnvironmentState::Deleted {
+                return Err(wrong_state(&view.environment, "kept", view.state));
+            }
+            self.remember(view.environment.id, fact).await?;
+            self.get_preview(who, &EnvironmentName::Id(view.environment.id)).await
+        })
+        .await
     }
 
     /// Lets a fork's commit be deployed. It must be the newest: whoever approves has read that one.
@@ -118,25 +136,36 @@ impl Operations {
         at: &seatrial_preview::PullRequestRef,
         commit: &HeadSha,
     ) -> Result<Requested, OperationError> {
-        let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(at)).await?;
-        let head = pull_request.head.sha.clone();
-        if !pull_request.is_from_fork() {
-            return Err(OperationError::conflict(
-                "not_a_fork",
-                format!("{at} does not come from a fork: it needs no approval"),
-            ));
-        }
-        if *commit != head {
-            return Err(OperationError::conflict(
-                "not_the_newest_commit",
-                format!("{commit} is not the newest commit of {at}: read {head} and approve that one"),
-            ));
-        }
-        let environment = self.store.ensure(&pull_request).await.map_err(database)?;
-        self.remember(environment.id, Fact::Approved(Approval { sha: head, by: who.name().to_owned() })).await?;
-        let run = self.start(deploy(at, Some(pull_request), &trigger(who))).await?;
-        let environment = self.get_preview(who, &EnvironmentName::Id(environment.id)).await?;
-        Ok(Requested { environment, run, fresh: true })
+        let act = Act::new("commit.approve", at).repository(&at.repository).detail(json!({ "commit": commit }));
+        self.audited(who, act, async {
+            if who.operator_role().is_none()
+                && self.store.find_environment_of(&who.visible(), at).await?.is_none()
+                && self.store.find_project(&who.visible(), &at.repository).await?.is_none()
+            {
+                return Err(OperationError::not_found("preview_not_found", format!("there is no preview {at}")));
+            }
+            self.authorize(who, &at.repository, Role::Developer, "approving a commit").await?;
+            let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(at)).await?;
+            let head = pull_request.head.sha.clone();
+            if !pull_request.is_from_fork() {
+                return Err(OperationError::conflict(
+                    "not_a_fork",
+                    format!("{at} does not come from a fork: it needs no approval"),
+                ));
+            }
+            if *commit != head {
+                return Err(OperationError::conflict(
+                    "not_the_newest_commit",
+                    format!("{commit} is not the newest commit of {at}: read {head} and approve that one"),
+                ));
+            }
+            let environment = self.store.ensure(&pull_request).await.map_err(database)?;
+            self.remember(environment.id, Fact::Approved(Approval { sha: head, by: who.name().to_owned() })).await?;
+            let run = self.start(deploy(at, Some(pull_request), &trigger(who))).await?;
+            let environment = self.get_preview(who, &EnvironmentName::Id(environment.id)).await?;
+            Ok(Requested { environment, run, fresh: true })
+        })
+        .await
     }
 
     /// [`Operations::approve_commit`] in the words of a program.

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use seatrial_engine::{Clock, Registry};
+use seatrial_preview::RepositoryName;
+use seatrial_preview::access::{Role, Visible};
+use seatrial_preview::life::Capacity;
 use seatrial_preview::ports::{Cluster, Forge};
 use seatrial_store::Store;
 use seatrial_store::views::Counts;
 
-use crate::access::Access;
+use crate::access::{Access, AccessConfig, Principal};
 use crate::error::{OperationError, Port};
 use crate::readiness::ClusterVersion;
+use crate::vault::Vault;
 use crate::webhooks::WebhookDecoder;
 
 /// How long a person waits for an answer of the cluster or the forge.
@@ -24,7 +28,10 @@ pub struct Parts {
     pub webhook: WebhookDecoder,
     /// For the declared steps of workflows.
     pub registry: Registry,
-    pub access: Access,
+    pub access: AccessConfig,
+    pub vault: Vault,
+    /// What the settings allow, for those who ask.
+    pub capacity: Capacity,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -37,12 +44,17 @@ pub struct Operations {
     pub(crate) registry: Registry,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cluster_version: ClusterVersion,
+    pub(crate) vault: Vault,
+    pub(crate) capacity: Capacity,
     access: Access,
 }
 
 impl Operations {
     pub fn new(parts: Parts) -> Self {
         Self {
+            access: Access::new(parts.store.clone(), parts.clock.clone(), parts.access),
+            vault: parts.vault,
+            capacity: parts.capacity,
             store: parts.store,
             cluster: parts.cluster,
             forge: parts.forge,
@@ -50,7 +62,6 @@ impl Operations {
             registry: parts.registry,
             clock: parts.clock,
             cluster_version: ClusterVersion::default(),
-            access: parts.access,
         }
     }
 
@@ -66,6 +77,29 @@ impl Operations {
     /// How many runs and environments there are in each state; for gauges.
     pub async fn counts(&self) -> Result<Counts, OperationError> {
         Ok(self.store.counts().await?)
+    }
+
+    /// What is to be seen by those with this role; for operators it is everything.
+    pub(crate) fn visible_to(&self, who: &Principal, role: Role) -> Visible {
+        match who.visible() {
+            Visible::Teams(_) => {
+                let with = who.teams().iter().filter(|(_, has)| *has >= role);
+                Visible::Teams(with.map(|(team, _)| team.clone()).collect())
+            }
+            all_or_one => all_or_one,
+        }
+    }
+
+    /// That they have the role in the team that owns the repository.
+    pub(crate) async fn authorize(
+        &self,
+        who: &Principal,
+        repository: &RepositoryName,
+        needed: Role,
+        what: &str,
+    ) -> Result<(), OperationError> {
+        let project = self.store.find_project(&who.visible(), repository).await?;
+        who.check(needed, project.as_ref().map(|project| &project.team), what)
     }
 
     /// Asks the cluster or the forge, for a bounded time.

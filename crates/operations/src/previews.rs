@@ -1,10 +1,12 @@
 use seatrial_engine::{NewRun, RunId};
+use seatrial_preview::access::Role;
 use seatrial_preview::environment::EnvironmentState;
 use seatrial_preview::failure::{FailureSnapshot, PodStatus};
-use seatrial_store::views::{DeliveryView, EnvironmentFilter, EnvironmentView, Page, PageRequest};
+use seatrial_store::views::{EnvironmentFilter, EnvironmentView, Page, PageRequest};
 use seatrial_workflows::{deploy, remove};
 
 use crate::access::Principal;
+use crate::audit::Act;
 use crate::error::{OperationError, Port};
 use crate::name::{EnvironmentName, pull_request_ref};
 use crate::operations::{Operations, PATIENCE};
@@ -22,21 +24,40 @@ pub struct Requested {
 impl Operations {
     pub async fn list_previews(
         &self,
-        _: &Principal,
+        who: &Principal,
         filter: &EnvironmentFilter,
         page: &PageRequest,
     ) -> Result<Page<EnvironmentView>, OperationError> {
         check(page)?;
-        self.store.list_environments(filter, page).await.map_err(|error| of_page(error, page))
+        self.store.list_environments(&who.visible(), filter, page).await.map_err(|error| of_page(error, page))
     }
 
-    pub async fn get_preview(&self, _: &Principal, name: &EnvironmentName) -> Result<EnvironmentView, OperationError> {
+    pub async fn get_preview(
+        &self,
+        who: &Principal,
+        name: &EnvironmentName,
+    ) -> Result<EnvironmentView, OperationError> {
+        let visible = &who.visible();
         let found = match name {
-            EnvironmentName::Id(id) => self.store.find_environment(*id).await?,
-            EnvironmentName::Namespace(namespace) => self.store.find_environment_by_namespace(namespace).await?,
-            EnvironmentName::PullRequest(at) => self.store.find_environment_of(at).await?,
+            EnvironmentName::Id(id) => self.store.find_environment(visible, *id).await?,
+            EnvironmentName::Namespace(namespace) => {
+                self.store.find_environment_by_namespace(visible, namespace).await?
+            }
+            EnvironmentName::PullRequest(at) => self.store.find_environment_of(visible, at).await?,
         };
         found.ok_or_else(|| OperationError::not_found("preview_not_found", format!("there is no preview {name}")))
+    }
+
+    /// A preview that somebody wants to change: they see it, and have the role.
+    pub(crate) async fn preview_for(
+        &self,
+        who: &Principal,
+        name: &EnvironmentName,
+        what: &str,
+    ) -> Result<EnvironmentView, OperationError> {
+        let view = self.get_preview(who, name).await?;
+        self.authorize(who, &view.environment.at.repository, Role::Developer, what).await?;
+        Ok(view)
     }
 
     /// Deploys the newest commit of a pull request, known or new; supersedes what runs for it.
@@ -47,18 +68,31 @@ impl Operations {
         number: u64,
     ) -> Result<Requested, OperationError> {
         let at = pull_request_ref(repository, number)?;
-        let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&at)).await?;
-        if !pull_request.is_open() {
-            return Err(not_open(&at));
-        }
-        let environment = self.store.ensure(&pull_request).await.map_err(|error| OperationError::Unavailable {
-            code: "database_unavailable",
-            sentence: error.message,
-            retry_after: error.retry_after,
-        })?;
-        let run = self.start(deploy(&at, Some(pull_request), &trigger(who))).await?;
-        let environment = self.get_preview(who, &EnvironmentName::Id(environment.id)).await?;
-        Ok(Requested { environment, run, fresh: true })
+        let act = Act::new("preview.deploy", &at).repository(&at.repository);
+        self.audited(who, act, async {
+            // Others' repositories do not exist for them.
+            if who.operator_role().is_none() && self.store.find_project(&who.visible(), &at.repository).await?.is_none()
+            {
+                return Err(OperationError::not_found(
+                    "project_not_found",
+                    format!("{} is no project of yours: an operator adds it", at.repository),
+                ));
+            }
+            self.authorize(who, &at.repository, Role::Developer, "deploying a pull request").await?;
+            let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&at)).await?;
+            if !pull_request.is_open() {
+                return Err(not_open(&at));
+            }
+            let environment = self.store.ensure(&pull_request).await.map_err(|error| OperationError::Unavailable {
+                code: "database_unavailable",
+                sentence: error.message,
+                retry_after: error.retry_after,
+            })?;
+            let run = self.start(deploy(&at, Some(pull_request), &trigger(who))).await?;
+            let environment = self.get_preview(who, &EnvironmentName::Id(environment.id)).await?;
+            Ok(Requested { environment, run, fresh: true })
+        })
+        .await
     }
 
     /// [`Operations::deploy_pull_request`] for a preview there is.
@@ -69,14 +103,14 @@ impl Operations {
 
     /// Lets the preview's failed or cancelled run go on from its first failed step.
     pub async fn retry_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
-        let environment = self.get_preview(who, name).await?;
+        let environment = self.preview_for(who, name, "retrying a deployment").await?;
         let Some(run) = environment.newest_run.as_ref().map(|run| run.id) else {
             return Err(OperationError::conflict(
                 "nothing_to_retry",
                 format!("{} has no run to retry: deploy it instead", environment.environment.namespace),
             ));
         };
-        self.retry_run(who, run).await?;
+        self.retry_run(who, run, None).await?;
         let environment = self.get_preview(who, name).await?;
         Ok(Requested { environment, run, fresh: true })
     }
@@ -84,14 +118,19 @@ impl Operations {
     /// Starts the preview's teardown. One that runs, or has run, is returned again.
     pub async fn delete_preview(&self, who: &Principal, name: &EnvironmentName) -> Result<Requested, OperationError> {
         let environment = self.get_preview(who, name).await?;
-        if matches!(environment.state, EnvironmentState::Deleting | EnvironmentState::Deleted)
-            && let Some(run) = environment.newest_run.as_ref().map(|run| run.id)
-        {
-            return Ok(Requested { environment, run, fresh: false });
-        }
-        let run = self.start(remove(&environment.environment.at, &trigger(who))).await?;
-        let environment = self.get_preview(who, name).await?;
-        Ok(Requested { environment, run, fresh: true })
+        let at = environment.environment.at.clone();
+        self.audited(who, Act::new("preview.delete", &at).repository(&at.repository), async {
+            self.authorize(who, &at.repository, Role::Developer, "deleting a preview").await?;
+            if matches!(environment.state, EnvironmentState::Deleting | EnvironmentState::Deleted)
+                && let Some(run) = environment.newest_run.as_ref().map(|run| run.id)
+            {
+                return Ok(Requested { environment, run, fresh: false });
+            }
+            let run = self.start(remove(&at, &trigger(who))).await?;
+            let environment = self.get_preview(who, name).await?;
+            Ok(Requested { environment, run, fresh: true })
+        })
+        .await
     }
 
     /// The pods of the preview, as the cluster has them now.
@@ -110,15 +149,6 @@ impl Operations {
         self.store.find_snapshot(environment.id).await?.ok_or_else(|| {
             OperationError::not_found("no_failure", format!("{} has no recorded failure", environment.namespace))
         })
-    }
-
-    pub async fn list_deliveries(
-        &self,
-        _: &Principal,
-        page: &PageRequest,
-    ) -> Result<Page<DeliveryView>, OperationError> {
-        check(page)?;
-        self.store.list_deliveries(page).await.map_err(|error| of_page(error, page))
     }
 
     pub(crate) async fn start(&self, run: Result<NewRun, seatrial_engine::Failure>) -> Result<RunId, OperationError> {

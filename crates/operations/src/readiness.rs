@@ -58,9 +58,17 @@ impl Operations {
     }
 
     async fn check_cluster(&self) -> Check {
+        let answer = self.last_cluster_version().await;
+        let ok = answer.is_ok();
+        let detail = answer.unwrap_or_else(|error| error);
+        Check { name: "cluster", ok, required: false, detail }
+    }
+
+    /// The cluster's version as it said a moment ago, or why it did not.
+    pub(crate) async fn last_cluster_version(&self) -> Result<String, String> {
         let now = self.now();
         let mut last = self.cluster_version.0.lock().await;
-        let answer = match &*last {
+        match &*last {
             Some(Answered { at, answer }) if now - *at < FRESH => answer.clone(),
             _ => {
                 let answer = self.ask(Port::Cluster, PATIENCE, self.cluster.version()).await;
@@ -68,9 +76,6 @@ impl Operations {
                 *last = Some(Answered { at: now, answer: answer.clone() });
                 answer
             }
-        };
-        let ok = answer.is_ok();
-        let detail = answer.unwrap_or_else(|error| error);
-        Check { name: "cluster", ok, required: false, detail }
+        }
     }
 }

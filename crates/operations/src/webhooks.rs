@@ -70,7 +70,7 @@ impl Operations {
         Ok(Receipt { delivery: id.to_owned(), run, duplicate: !fresh, ignored })
     }
 
-    fn interpret(
+    pub(crate) fn interpret(
         &self,
         id: &str,
         event: &str,
@@ -114,6 +114,7 @@ impl Operations {
             at,
             payload: body.to_vec(),
             meaning,
+            repeats: None,
         })
     }
 }

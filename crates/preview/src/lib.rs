@@ -13,6 +13,7 @@ pub mod event;
 pub mod failure;
 pub mod ids;
 pub mod life;
+pub mod mask;
 pub mod naming;
 pub mod policies;
 pub mod ports;

@@ -14,7 +14,9 @@ use futures::stream::BoxStream;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
+use url::Url;
 
+use crate::access::{Account, SecretName};
 use crate::environment::{Environment, Receipt, Said, ServiceTarget, Standing};
 use crate::error::Result;
 use crate::failure::{Diagnosis, FailureSnapshot, PodStatus};
@@ -93,6 +95,10 @@ pub trait Cluster: Send + Sync + 'static {
     /// names the one that is not there, `Forbidden` what must be granted.
     async fn copy_secrets(&self, namespace: &Namespace, secrets: &[SecretRef]) -> Result<()>;
 
+    /// Makes the secrets of the project one Secret of the preview's namespace,
+    /// [`PROJECT_SECRETS`], by server-side apply. What is not among them any more is taken out.
+    async fn put_secrets(&self, namespace: &Namespace, secrets: &[ProjectSecret]) -> Result<()>;
+
     /// Scales every Deployment and StatefulSet of the namespace to zero and keeps the number of
     /// replicas with it. What sleeps already is left as it is.
     async fn scale_to_zero(&self, namespace: &Namespace) -> Result<()>;
@@ -117,6 +123,23 @@ pub struct NamespaceFound {
 pub struct SecretRef {
     pub namespace: String,
     pub name: String,
+}
+
+/// The name of the Secret that holds a project's secrets in each of its previews' namespaces.
+pub const PROJECT_SECRETS: &str = "project-secrets";
+
+/// A secret of a project.
+#[derive(Debug, Clone)]
+pub struct ProjectSecret {
+    pub name: SecretName,
+    pub value: SecretString,
+}
+
+/// Where the secrets of projects are.
+#[async_trait]
+pub trait ProjectSecrets: Send + Sync + 'static {
+    /// By name; `None` when the repository is no project.
+    async fn load(&self, repository: &RepositoryName) -> Result<Option<Vec<ProjectSecret>>>;
 }
 
 /// Whose a namespace is to be. The environment decides: the pull request has another name after its
@@ -241,6 +264,9 @@ pub trait Forge: Send + Sync + 'static {
     /// that nobody has.
     async fn can_write(&self, repository: &RepositoryName, login: &str) -> Result<bool>;
 
+    /// The account of a login; `None` when nobody has it.
+    async fn find_account(&self, login: &str) -> Result<Option<Account>>;
+
     /// Puts a reaction on a comment; one that is there already is fine. `NotFound` when the
     /// comment is gone.
     async fn react(&self, repository: &RepositoryName, comment: CommentId, reaction: Reaction) -> Result<()>;
@@ -287,6 +313,17 @@ pub trait Forge: Send + Sync + 'static {
     ) -> Result<()>;
 
     async fn set_commit_status(&self, repository: &RepositoryName, sha: &HeadSha, status: &CommitStatus) -> Result<()>;
+}
+
+/// Says who somebody is, by the OAuth authorization code flow with PKCE (RFC 6749, RFC 7636).
+#[async_trait]
+pub trait Identities: Send + Sync + 'static {
+    /// Where a browser is sent. `challenge` is the S256 of the verifier.
+    fn authorize_url(&self, state: &str, challenge: &str, redirect: &Url) -> Url;
+
+    /// Whose the code is that came back. `Forbidden` when it is not valid (any more), or not for
+    /// this verifier.
+    async fn identify(&self, code: &str, verifier: &str, redirect: &Url) -> Result<Account>;
 }
 
 /// A check run or commit status.

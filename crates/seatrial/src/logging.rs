@@ -3,9 +3,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Settings};
 
-/// Logs go to standard error; standard output is for what programs read.
-pub fn start(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).with_context(|| {
+/// Logs go to standard error; standard output is for what programs read. A command that answers and
+/// ends tells what went wrong by itself, so of its log only errors are shown, unless a filter was set.
+pub fn start(settings: &Settings, is_long_running: bool) -> anyhow::Result<()> {
+    let filter = if is_long_running || settings.is_set("log") { settings.log.as_str() } else { "error" };
+    let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("{}: {:?} is not a log filter; write for example info", settings.name("log"), settings.log)
     })?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,7 +1,9 @@
 //! The program: arguments, settings, wiring.
 
 mod arguments;
+mod cli;
 mod doctor;
+mod house;
 mod logging;
 mod serve;
 mod settings;
@@ -10,7 +12,8 @@ mod wiring;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
+use serve::Parts;
 use settings::Settings;
 
 #[tokio::main]
@@ -27,11 +30,20 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     wiring::install_crypto()?;
+    if let Command::Completions { shell } = arguments.command {
+        clap_complete::generate(shell, &mut Arguments::command(), "seatrial", &mut std::io::stdout());
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::load(arguments.config.as_deref())?;
-    logging::start(&settings)?;
+    logging::start(&settings, arguments.command.is_long_running())?;
+    let served = |served: anyhow::Result<()>| served.map(|()| ExitCode::SUCCESS);
     match arguments.command {
-        Command::Serve => serve::serve(settings).await.map(|()| ExitCode::SUCCESS),
-        Command::Migrate => wiring::migrate(&settings).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve => served(serve::serve(settings, Parts::All).await),
+        Command::Api => served(serve::serve(settings, Parts::Api).await),
+        Command::Worker => served(serve::serve(settings, Parts::Worker).await),
+        Command::Migrate => served(wiring::migrate(&settings).await),
         Command::Doctor => doctor::examine(&settings).await,
+        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Command::Remote(remote) => served(cli::run(remote, &arguments.reach, settings).await),
     }
 }

@@ -45,6 +45,19 @@ pub struct Settings {
     pub github_app_id: Option<u64>,
     pub github_app_private_key: Option<SecretString>,
     pub github_app_private_key_file: Option<PathBuf>,
+    /// Where people sign in with GitHub.
+    #[serde(default = "defaults::github_url")]
+    pub github_url: Url,
+    /// The client that GitHub knows Seatrial's sign-in by; without it people sign in with tokens.
+    pub github_client_id: Option<String>,
+    pub github_client_secret: Option<SecretString>,
+    /// What secrets of projects are encrypted with: 32 bytes in base64. While it is changed, the new
+    /// one first and the old ones behind commas.
+    pub encryption_key: Option<SecretString>,
+    /// Proxies in front of `listen`, as CIDRs with commas between: their `X-Forwarded-For` says from
+    /// where a request comes.
+    #[serde(default)]
+    pub trusted_proxies: String,
     /// An operator's token for first set-up and automation.
     pub bootstrap_token: Option<SecretString>,
     /// The helm program: a path, or a name in PATH.
@@ -155,6 +168,9 @@ mod defaults {
     pub fn github_api_url() -> Url {
         Url::parse("https://api.github.com").expect("a constant that is a URL")
     }
+    pub fn github_url() -> Url {
+        Url::parse("https://github.com").expect("a constant that is a URL")
+    }
     pub fn helm() -> PathBuf {
         PathBuf::from("helm")
     }
@@ -175,7 +191,7 @@ pub const DEFAULT_PREVIEW_URL: &str = "http://pr-{number}-{repo}.localhost:8081"
 const PREFIX: &str = "SEATRIAL_";
 /// Variables with the prefix that are not settings of the program: the arguments' own, and those
 /// of the repository's tests.
-const OTHERS: [&str; 2] = ["SEATRIAL_CONFIG", "SEATRIAL_TEST_"];
+const OTHERS: [&str; 4] = ["SEATRIAL_CONFIG", "SEATRIAL_SERVER", "SEATRIAL_TOKEN", "SEATRIAL_TEST_"];
 /// Read where no file is named, if it is there.
 const DEFAULT_FILE: &str = "seatrial.toml";
 
@@ -217,6 +233,11 @@ impl Settings {
     /// The name under which a setting was set: `SEATRIAL_LISTEN`, or `listen in seatrial.toml`.
     pub fn name(&self, key: &str) -> String {
         self.origins.name(key)
+    }
+
+    /// Whether a setting was set, and is not as it is by itself.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.origins.knows(key)
     }
 
     /// The App's private key, from the setting or its file.

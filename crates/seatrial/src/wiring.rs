@@ -1,14 +1,18 @@
 //! Adapters for ports.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use ipnet::IpNet;
 use seatrial_api::SignIn;
 use seatrial_cluster_kube::{ClusterConfig, KubeCluster};
 use seatrial_engine::SystemClock;
-use seatrial_forge_github::{Auth, GithubConfig, GithubForge, webhook};
-use seatrial_operations::WebhookDecoder;
+use seatrial_forge_github::{Auth, GithubConfig, GithubForge, GithubSignIn, SignInConfig, webhook};
+use seatrial_operations::{Access, AccessConfig, Keyring, Vault, WebhookDecoder};
+use seatrial_preview::life::Capacity;
 use seatrial_preview::naming::UrlTemplate;
+use seatrial_preview::ports::Identities;
 use seatrial_registry_oci::{Credentials, Reach, Registries};
 use seatrial_release_helm::{HelmConfig, HelmReleases};
 use seatrial_store::{Store, StoreOptions};
@@ -56,6 +60,57 @@ pub fn forge(settings: &Settings) -> anyhow::Result<GithubForge> {
     };
     GithubForge::new(GithubConfig { api_url: settings.github_api_url.clone(), auth })
         .context("the GitHub credentials cannot be used")
+}
+
+/// Where people sign in with GitHub, if that is set up.
+pub fn identities(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Identities>>> {
+    let [id_name, secret_name] = ["github_client_id", "github_client_secret"].map(|key| settings.name(key));
+    let (client_id, client_secret) = match (&settings.github_client_id, &settings.github_client_secret) {
+        (None, None) => return Ok(None),
+        (Some(id), Some(secret)) => (id.clone(), secret.clone()),
+        (Some(_), None) => bail!("{id_name} is set, but {secret_name} is not: set both, or neither"),
+        (None, Some(_)) => bail!("{secret_name} is set, but {id_name} is not: set both, or neither"),
+    };
+    if settings.public_url.is_none() {
+        bail!("{id_name} is set, so GitHub sends people back to Seatrial: set SEATRIAL_PUBLIC_URL too");
+    }
+    let (web_url, api_url) = (settings.github_url.clone(), settings.github_api_url.clone());
+    let sign_in = GithubSignIn::new(SignInConfig { web_url, api_url, client_id, client_secret })
+        .context("sign-in with GitHub cannot be used")?;
+    Ok(Some(Arc::new(sign_in)))
+}
+
+pub fn access(settings: &Settings) -> anyhow::Result<AccessConfig> {
+    if let Some(token) = &settings.bootstrap_token {
+        Access::check_bootstrap(token)
+            .map_err(|reason| anyhow!("{} cannot be used: {reason}", settings.name("bootstrap_token")))?;
+    }
+    Ok(AccessConfig { bootstrap_token: settings.bootstrap_token.clone(), identities: identities(settings)? })
+}
+
+/// The secrets of projects; checks that all of them can be read.
+pub async fn vault(settings: &Settings, store: &Store) -> anyhow::Result<Vault> {
+    let name = settings.name("encryption_key");
+    let keys = settings
+        .encryption_key
+        .as_ref()
+        .map(|text| Keyring::parse(text).map_err(|reason| anyhow!("{name} cannot be used: {reason}")))
+        .transpose()?;
+    Vault::open(store.clone(), keys).await.map_err(|reason| anyhow!("the secrets of projects cannot be read: {reason}"))
+}
+
+pub fn capacity(settings: &Settings) -> Capacity {
+    Capacity { cluster: settings.max_previews, repository: settings.max_previews_per_repository }
+}
+
+pub fn trusted_proxies(settings: &Settings) -> anyhow::Result<Vec<IpNet>> {
+    let name = settings.name("trusted_proxies");
+    let parse = |text: String| {
+        // A single address is a network of one.
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map_err(|_| anyhow!("{name}: {text:?} is neither an address nor a network like 10.0.0.0/8"))
+    };
+    settings::list(&settings.trusted_proxies).into_iter().map(parse).collect()
 }
 
 pub fn webhook_decoder(settings: &Settings) -> anyhow::Result<WebhookDecoder> {

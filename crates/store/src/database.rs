@@ -174,6 +174,8 @@ pub struct NewDelivery {
     pub at: Option<PullRequestRef>,
     pub payload: Vec<u8>,
     pub meaning: Meaning,
+    /// The delivery that somebody had repeated.
+    pub repeats: Option<DeliveryId>,
 }
 
 /// What a delivery brings about.

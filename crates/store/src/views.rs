@@ -23,6 +23,8 @@ pub struct DeliveryView {
     pub at: Option<PullRequestRef>,
     pub run: Option<RunId>,
     pub ignored: Option<String>,
+    /// The delivery that somebody had repeated.
+    pub repeats: Option<DeliveryId>,
     pub received_at: DateTime<Utc>,
 }
 

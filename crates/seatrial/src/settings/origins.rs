@@ -30,6 +30,10 @@ impl Origins {
         self.0.insert(key.to_owned(), Origin { name: variable.to_owned(), in_file: false });
     }
 
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// What was set; for a setting that was not, the variable that would set it.
     pub(super) fn name(&self, key: &str) -> String {
         self.0.get(key).map_or_else(|| variable(key), |origin| origin.name.clone())
@@ -65,6 +69,7 @@ fn wanted(key: &str) -> Option<&'static str> {
     match key {
         "listen" | "gateway_listen" => Some("an IP address with a port; write it like 127.0.0.1:8080"),
         "public_url" | "docs_url" => Some("a URL; write it like https://seatrial.example.com"),
+        "github_url" => Some("a URL; write it like https://github.com"),
         "github_api_url" => Some("a URL; write it like https://api.github.com"),
         "github_app_id" => Some("a GitHub App's number; GitHub shows it as \"App ID\" on the App's page"),
         "log_format" => Some("text or json"),

@@ -39,7 +39,7 @@ impl DeliveryQueries for Db {
     ) -> Result<Page<DeliveryView>, StoreError> {
         let (sight, limit) = (Sight::of(visible), page.limit.clamp(1, 200) as usize);
         let rows = sqlx::query(concat!(
-            "SELECT id, event, action, repository, number, run, ignored, received_at FROM deliveries d
+            "SELECT id, event, action, repository, number, run, ignored, repeats, received_at FROM deliveries d
              WHERE ($1 IS NULL OR (d.received_at, d.id) < (SELECT received_at, id FROM deliveries WHERE id = $1))
                AND ($3 IS NULL OR d.event = $3) AND ($4 IS NULL OR d.repository = $4)
                AND ($5 IS NULL OR (d.run IS NOT NULL) = $5) AND ",
@@ -68,7 +68,7 @@ impl DeliveryQueries for Db {
     ) -> Result<Option<(DeliveryView, Vec<u8>)>, StoreError> {
         let sight = Sight::of(visible);
         let row = sqlx::query(concat!(
-            "SELECT id, event, action, repository, number, run, ignored, received_at, payload FROM deliveries d
+            "SELECT id, event, action, repository, number, run, ignored, repeats, received_at, payload FROM deliveries d
              WHERE d.id = $1 AND ",
             repository_visible!("d.repository", "$2", "$3", "$4")
         ))
@@ -96,6 +96,7 @@ fn read(row: &Row) -> Result<DeliveryView, StoreError> {
         at,
         run: row.try_get::<Option<Uuid>, _>("run")?.map(RunId),
         ignored: row.try_get("ignored")?,
+        repeats: row.try_get::<Option<String>, _>("repeats")?.map(DeliveryId),
         received_at: time(row, "received_at")?,
     })
 }
@@ -142,8 +143,9 @@ async fn accept(
     }
     let number = delivery.at.as_ref().map(|at| i64::try_from(at.number)).transpose();
     sqlx::query(
-        "INSERT INTO deliveries (id, event, action, repository, number, run, ignored, payload, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        "INSERT INTO deliveries (id, event, action, repository, number, run, ignored, payload, received_at,
+                                 repeats)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT DO NOTHING",
     )
     .bind(&delivery.id.0)
@@ -155,6 +157,7 @@ async fn accept(
     .bind(&ignored)
     .bind(&delivery.payload)
     .bind(millis(now))
+    .bind(delivery.repeats.as_ref().map(|id| &id.0))
     .execute(&mut *connection)
     .await?;
     Ok((Accepted { fresh: true, run, ignored }, effects))

@@ -80,6 +80,7 @@ fn delivery(id: &str, at: &PullRequestRef) -> NewDelivery {
         action: Some("opened".to_owned()),
         at: Some(at.clone()),
         payload: b"{}".to_vec(),
+        repeats: None,
         meaning: start(at, "preview_up", None),
     }
 }
