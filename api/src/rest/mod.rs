@@ -14,8 +14,8 @@ use poem_openapi::{OpenApiService, Tags};
 use seatrial_operations::views::PageRequest;
 
 pub(crate) use runs::run_id;
-pub(crate) use spec::describe;
 pub use spec::description;
+pub(crate) use spec::{allowed_methods, describe};
 
 type Resources = (
     previews::Previews,
