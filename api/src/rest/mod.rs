@@ -7,10 +7,11 @@ mod logs;
 mod preview_insight;
 mod previews;
 mod runs;
+mod shapes;
 mod spec;
 
 use poem_openapi::param::Query;
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use seatrial_operations::views::PageRequest;
 
 pub(crate) use runs::run_id;
@@ -49,6 +50,8 @@ pub(crate) fn service() -> OpenApiService<Resources, ()> {
     );
     OpenApiService::new(resources, "Seatrial", env!("CARGO_PKG_VERSION"))
         .description(spec::DESCRIPTION)
+        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+        .contact(ContactObject::new().name("Seatrial's maintainers"))
         .server("/api/v1")
 }
 

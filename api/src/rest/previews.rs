@@ -138,6 +138,8 @@ impl Previews {
     }
 
     /// Get a preview
+    ///
+    /// As it is now, with the newest run for it.
     #[oai(path = "/:preview", method = "get", operation_id = "getPreview")]
     async fn get(
         &self,
@@ -221,6 +223,8 @@ impl Previews {
     }
 
     /// Wake a sleeping preview
+    ///
+    /// Gives it its replicas back. One that runs already is left as it is.
     #[oai(path = "/:preview/wake", method = "post", operation_id = "wakePreview")]
     async fn wake(
         &self,

@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use poem::{Response, handler};
 use serde_json::{Value, json};
 
-use super::service;
+use super::{service, shapes};
 
 static SPEC: LazyLock<Value> = LazyLock::new(build);
 
@@ -32,6 +32,7 @@ fn build() -> Value {
         }
     });
     spec["security"] = json!([{ "token": [] }]);
+    shapes::describe(&mut spec);
     spec
 }
 
