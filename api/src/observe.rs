@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::config::Api;
 use crate::problems::{self, ProblemResponse};
-use crate::{assets, pages};
+use crate::{assets, pages, rest};
 
 /// Everything from this server, no inline code, nobody's frame.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -64,7 +64,13 @@ fn of_error(error: poem::Error, path: &str) -> Response {
     }
     let problem = problems::of_error(&error);
     if path.starts_with("/api/") || path == "/metrics" {
-        ProblemResponse(problem).into_response()
+        let mut response = ProblemResponse(problem).into_response();
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED
+            && let Some(methods) = rest::allowed_methods(path).and_then(|methods| methods.parse().ok())
+        {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+        response
     } else {
         pages::error(&problem)
     }

@@ -12,17 +12,18 @@ mod preview_insight;
 mod previews;
 mod projects;
 mod runs;
+mod shapes;
 mod spec;
 mod teams;
 mod tokens;
 
 use poem_openapi::param::Query;
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::{ContactObject, LicenseObject, OpenApiService, Tags};
 use seatrial_operations::views::PageRequest;
 
 pub(crate) use runs::run_id;
-pub(crate) use spec::describe;
 pub use spec::description;
+pub(crate) use spec::{allowed_methods, describe};
 
 type Resources = (
     previews::Previews,
@@ -72,6 +73,8 @@ pub(crate) fn service() -> OpenApiService<Resources, ()> {
     );
     OpenApiService::new(resources, "Seatrial", env!("CARGO_PKG_VERSION"))
         .description(spec::DESCRIPTION)
+        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+        .contact(ContactObject::new().name("Seatrial's maintainers"))
         .server("/api/v1")
 }
 

@@ -107,6 +107,7 @@ impl Previews {
         /// Only those of this repository, as `owner/name`.
         repository: Query<Option<String>>,
         /// With `repository`: the preview of this pull request.
+        #[oai(validator(minimum(value = "1"), maximum(value = "2147483647")))]
         number: Query<Option<u64>>,
         /// Text in the title, branch, author, namespace or repository.
         text: Query<Option<String>>,
@@ -116,8 +117,9 @@ impl Previews {
         #[oai(validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<Option<u32>>,
     ) -> Result<Json<PreviewPage>, ListError> {
-        if let (Some(repository), Some(number)) = (&repository.0, number.0) {
-            let name = EnvironmentName::pull_request(repository, number)?;
+        // A repository that cannot be one is refused, whether a number goes with it or not.
+        let of = |repository: &String| EnvironmentName::pull_request(repository, number.0.unwrap_or(1));
+        if let (Some(name), Some(_)) = (repository.0.as_ref().map(of).transpose()?, number.0) {
             let found = match api.operations.get_preview(&caller.0.0, &name).await {
                 Err(seatrial_operations::OperationError::NotFound { .. }) => None,
                 found => Some(found?),
@@ -138,6 +140,8 @@ impl Previews {
     }
 
     /// Get a preview
+    ///
+    /// As it is now, with the newest run for it.
     #[oai(path = "/:preview", method = "get", operation_id = "getPreview")]
     async fn get(
         &self,
@@ -221,6 +225,8 @@ impl Previews {
     }
 
     /// Wake a sleeping preview
+    ///
+    /// Gives it its replicas back. One that runs already is left as it is.
     #[oai(path = "/:preview/wake", method = "post", operation_id = "wakePreview")]
     async fn wake(
         &self,

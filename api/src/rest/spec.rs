@@ -1,7 +1,11 @@
+use std::sync::LazyLock;
+
 use poem::{Response, handler};
 use serde_json::{Value, json};
 
-use super::service;
+use super::{service, shapes};
+
+static SPEC: LazyLock<Value> = LazyLock::new(build);
 
 pub(super) const DESCRIPTION: &str = "Seatrial gives every pull request a running preview on Kubernetes.
 
@@ -17,6 +21,10 @@ POST and PATCH take an `Idempotency-Key`: sent again within a day, a write is no
 /// The OpenAPI description, as `GET /api/openapi.json` gives it. `api/openapi.json` of the
 /// repository is a copy.
 pub fn description() -> String {
+    format!("{:#}\n", *SPEC)
+}
+
+fn build() -> Value {
     let mut spec: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
     // Access is decided before any handler, for all of them alike.
     spec["components"]["securitySchemes"] = json!({
@@ -27,6 +35,7 @@ pub fn description() -> String {
         }
     });
     spec["security"] = json!([{ "token": [] }]);
+    shapes::describe(&mut spec);
     for (method, operation) in operations(&mut spec) {
         match method.as_str() {
             "get" => describe_tag(operation),
@@ -34,7 +43,26 @@ pub fn description() -> String {
             _ => {}
         }
     }
-    format!("{spec:#}\n")
+    spec
+}
+
+/// What a path below `/api/v1` takes, as the header `Allow` lists it.
+pub(crate) fn allowed_methods(path: &str) -> Option<String> {
+    let path = path.strip_prefix("/api/v1")?;
+    let fits = |template: &str| {
+        let (parts, wanted): (Vec<_>, Vec<_>) = (path.split('/').collect(), template.split('/').collect());
+        parts.len() == wanted.len()
+            && parts.iter().zip(wanted).all(|(part, wanted)| *part == wanted || wanted.starts_with('{'))
+    };
+    // The router, too, prefers a path without parameters.
+    let paths = SPEC["paths"].as_object()?;
+    let (_, operations) =
+        paths.iter().filter(|(template, _)| fits(template)).min_by_key(|(path, _)| path.contains('{'))?;
+    let mut methods: Vec<String> = operations.as_object()?.keys().map(|method| method.to_uppercase()).collect();
+    if methods.iter().any(|method| method == "GET") {
+        methods.push("HEAD".to_owned());
+    }
+    Some(methods.join(", "))
 }
 
 fn operations(spec: &mut Value) -> impl Iterator<Item = (String, &mut Value)> {

@@ -10,6 +10,7 @@ mod postgres;
 mod progress;
 mod shell;
 mod stage;
+mod surface;
 mod test;
 mod workspace;
 

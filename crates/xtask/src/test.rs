@@ -10,7 +10,7 @@ use crate::postgres::Postgres;
 use crate::progress::{seconds, step};
 use crate::stage::Stage;
 use crate::workspace::Profile;
-use crate::{chart, house, shell, workspace};
+use crate::{chart, house, shell, surface, workspace};
 
 /// Every check that exists, ring by ring.
 #[derive(Args)]
@@ -36,7 +36,8 @@ enum Ring {
     Engine,
     /// The GitHub adapter against the stand-in, and the stand-in against GitHub's own description.
     Github,
-    /// REST, MCP, webhooks, pages and the gateway on a served program, and its commands.
+    /// REST, MCP, webhooks, pages and the gateway on a served program, and its commands; REST and
+    /// webhooks by other people's tools.
     Surface,
     /// The charts: lint and templates.
     Chart,
@@ -98,7 +99,10 @@ fn run_ring(ring: Ring, stage: Option<&Stage>, arguments: &[String]) -> Result<(
             test(&["--test", "contract", "--test", "standin", "--test", "webhook"], None, arguments)?;
             workspace::show(workspace::plain_cargo("run").args(["-p", "seatrial-github-standin", "--bin", "judge"]))
         }
-        Ring::Surface => test(&["--test", "front", "--test", "commands"], None, arguments),
+        Ring::Surface => {
+            test(&["--test", "front", "--test", "commands"], None, arguments)?;
+            surface::check()
+        }
         Ring::Chart => chart::check(),
         Ring::Adapters => {
             let Some(stage) = stage else { bail!("the ring needs a cluster") };

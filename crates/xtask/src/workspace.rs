@@ -30,6 +30,15 @@ pub fn plain_cargo(subcommand: &str) -> Command {
     command
 }
 
+/// Where what was fetched is kept between runs.
+pub fn cache() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(base.join("seatrial"))
+}
+
 /// Runs a command in view of the person who waits for it.
 pub fn show(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();

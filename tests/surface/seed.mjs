@@ -1,0 +1,29 @@
+// Pull requests on the stand-in for GitHub, which tells the program of them by signed events.
+
+const { SEATRIAL_TEST_GITHUB: github } = process.env;
+
+async function control(method, path, body) {
+  const answer = await fetch(`${github}/_control/${path}`, {
+    method,
+    headers: { "content-type": "application/json" },
+    body: body && JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+}
+
+// Enough to be admitted; it is never deployed, for there is no cluster.
+const files = { ".seatrial.yaml": "version: 1\nchart: { path: chart }\n" };
+await control("POST", "repositories", { owner: "acme", name: "shop", files });
+const pulls = "repositories/acme/shop/pulls";
+for (const head of ["first", "second", "third"]) {
+  await control("POST", pulls, { title: `The ${head}`, head, files: { [head]: "" } });
+}
+await control("POST", `${pulls}/3/close`, {});
+await control("POST", "deliveries/settle");
+
+const events = (await control("GET", "deliveries")).filter(({ event }) => event === "pull_request");
+const refused = events.filter(({ status_code }) => status_code !== 202);
+if (events.length !== 4 || refused.length > 0) {
+  throw new Error(`of ${events.length} events the program refused ${JSON.stringify(refused)}`);
+}
