@@ -52,7 +52,8 @@ pub(crate) async fn answer<E: Endpoint>(_: Arc<Api>, next: Arc<E>, request: Requ
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    if !assets::is_asset(&path) {
+    // What has a tag may be kept and asked about.
+    if !assets::is_asset(&path) && !headers.contains_key(header::ETAG) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(response)

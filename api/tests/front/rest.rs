@@ -217,9 +217,14 @@ async fn events_are_heard_as_they_happen() {
 #[tokio::test]
 async fn answers_are_not_kept_by_caches() {
     let world = World::new().await;
-    let response = world.get("/api/v1/previews").send().await.unwrap();
-    assert_eq!(response.headers()["cache-control"], "no-store");
-    assert!(response.headers().contains_key("x-request-id"));
+    // What has a tag is the caller's alone, and asked about each time.
+    for (path, kept) in
+        [("/api/v1/previews", "private, no-cache"), ("/api/v1/previews/pr-shop-7", "no-store"), ("/", "no-store")]
+    {
+        let response = world.get(path).send().await.unwrap();
+        assert_eq!(response.headers()["cache-control"], kept, "{path}");
+        assert!(response.headers().contains_key("x-request-id"));
+    }
 }
 
 #[tokio::test]

@@ -8,13 +8,13 @@ use seatrial_engine::{
     AttemptOutcome, Claim, ClaimRequest, Clock, Context, Entry, Failure, FinishedAttempt, Limits, Registry, RunId,
     StepKey, SystemClock, Transition, WorkerId, Workflow, WorkflowVersions,
 };
-use seatrial_forge_github::webhook;
+use seatrial_forge_github::{GithubSignIn, SignInConfig, webhook};
 use seatrial_operations::{AccessConfig, Keyring, Operations, Parts, Vault, WebhookDecoder};
 use seatrial_preview::environment::ServiceTarget;
 use seatrial_preview::failure::{Diagnosis, Evidence, FailureSnapshot, Reason};
 use seatrial_preview::life::Capacity;
 use seatrial_preview::naming::UrlTemplate;
-use seatrial_preview::ports::Fact;
+use seatrial_preview::ports::{Fact, Identities};
 use seatrial_preview::pull_request::{Base, Head, PullRequest, PullRequestState};
 use seatrial_preview::{EnvironmentId, PullRequestRef};
 use seatrial_store::{Store, StoreOptions};
@@ -22,6 +22,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
+use url::Url;
 
 use crate::standins::{StandInCluster, StandInForge};
 use seatrial_preview::access::Visible;
@@ -38,7 +39,8 @@ pub struct World {
     pub front: Serving,
     pub gateway: Serving,
     pub client: Client,
-    _folder: TempDir,
+    pub operations: Arc<Operations>,
+    folder: TempDir,
 }
 
 /// The steps of a deployment, for what is still to come.
@@ -61,15 +63,28 @@ impl World {
     }
 
     pub async fn with_token(token: Option<&str>) -> Self {
-        Self::with(token, false).await
+        Self::with(token, false, None).await
     }
 
     /// One whose gateway asks for sign-in.
     pub async fn with_sign_in() -> Self {
-        Self::with(Some(TOKEN), true).await
+        Self::with(Some(TOKEN), true, None).await
     }
 
-    async fn with(token: Option<&str>, sign_in: bool) -> Self {
+    /// One where people sign in with this GitHub.
+    pub async fn with_github(url: &str, client_secret: &str) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let url: Url = url.parse().unwrap();
+        let config = SignInConfig {
+            web_url: url.clone(),
+            api_url: url,
+            client_id: seatrial_github_standin::DEFAULT_CLIENT_ID.to_owned(),
+            client_secret: client_secret.to_owned().into(),
+        };
+        Self::with(Some(TOKEN), false, Some(Arc::new(GithubSignIn::new(config).unwrap()))).await
+    }
+
+    async fn with(token: Option<&str>, sign_in: bool, identities: Option<Arc<dyn Identities>>) -> Self {
         // Somebody else may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -94,25 +109,37 @@ impl World {
                 parse: Box::new(webhook::parse),
             },
             registry: Registry::new().with(Up),
-            access: AccessConfig { bootstrap_token: token.map(SecretString::from), identities: None },
+            access: AccessConfig { bootstrap_token: token.map(SecretString::from), identities },
             vault: Vault::open(store.clone(), Some(keyring())).await.unwrap(),
             capacity: Capacity::default(),
             clock,
         }));
         let anywhere = "127.0.0.1:0".parse().unwrap();
+        // GitHub sends people back to an address that must be known before it is listened on.
+        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let forever = std::future::pending::<()>;
         let sign_in = |pages: &str| sign_in.then(|| SignIn::new(b"a secret", pages.parse().unwrap()));
-        let config = ApiConfig { gateway_sign_in: sign_in("http://unused.example"), ..ApiConfig::default() };
-        let front = serve(anywhere, operations.clone(), config, forever()).await.unwrap();
+        let config = ApiConfig {
+            gateway_sign_in: sign_in("http://unused.example"),
+            public_url: Some(format!("http://{listen}").parse().unwrap()),
+            ..ApiConfig::default()
+        };
+        let front = serve(listen, operations.clone(), config, forever()).await.unwrap();
         let pages = format!("http://{}", front.address);
-        let gateway = serve_gateway(anywhere, operations, sign_in(&pages), forever()).await.unwrap();
+        let gateway = serve_gateway(anywhere, operations.clone(), sign_in(&pages), forever()).await.unwrap();
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .no_proxy()
             .build()
             .unwrap();
-        Self { store, cluster, forge, front, gateway, client, _folder: folder }
+        Self { store, cluster, forge, front, gateway, client, operations, folder }
+    }
+
+    /// All that is in the database's files, as bytes.
+    pub fn on_disk(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.folder.path()).unwrap();
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
 
     pub fn url(&self, path: &str) -> String {

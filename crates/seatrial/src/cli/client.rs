@@ -193,7 +193,7 @@ impl Client {
         }
         let run = super::run::wait(self, &run).await?;
         self.answer(&run, show::run_end)?;
-        match run["state"].as_str() {
+        match run["run"]["state"].as_str() {
             Some("succeeded") => Ok(()),
             state => bail!("the run {}", state.unwrap_or("has no state")),
         }

@@ -203,7 +203,7 @@ impl Keep {
         }
         let preview = client.patch(&self.named.path("/life"), body).await?;
         client.answer(&preview, |preview| {
-            let at = facts(preview, &[("pinned", "/pinned"), ("kept until", "/kept_until")]);
+            let at = facts(preview, &[("pinned", "/pinned"), ("deleted, if unused, at", "/expires_at")]);
             format!("{}\n{at}", field(preview, "/namespace"))
         })
     }

@@ -63,12 +63,12 @@ impl Run {
             Self::Show(Named { id }) => client.answer(&client.get(&format!("/runs/{}", encode(&id))).await?, show),
             Self::Cancel(Named { id }) => {
                 let run = client.post(&format!("/runs/{}/cancel", encode(&id)), None).await?;
-                client.answer(&run, |run| format!("Run {} stops at its next safe point.", field(run, "/id")))
+                client.answer(&run, |run| format!("Run {} stops at its next safe point.", field(run, "/run/id")))
             }
             Self::Retry(Retry { named: Named { id }, from }) => {
                 let path = format!("/runs/{}/retry{}", encode(&id), query(&[("from", from)]));
                 let run = client.post(&path, None).await?;
-                client.answer(&run, |run| format!("Run {} goes on.", field(run, "/id")))
+                client.answer(&run, |run| format!("Run {} goes on.", field(run, "/run/id")))
             }
         }
     }
@@ -81,8 +81,7 @@ impl List {
         let items = client.list(&format!("/runs{query}"), self.limit).await?;
         client.answer(&Value::from(items), |items| {
             let row = |item: &Value| {
-                let fields =
-                    ["/id", "/workflow", "/state", "/key", "/current_step"].map(|pointer| field(item, pointer));
+                let fields = ["/id", "/workflow", "/state", "/key", "/step"].map(|pointer| field(item, pointer));
                 fields.into_iter().chain([age(item, "/created_at")]).collect()
             };
             let rows = items.as_array().map(|items| items.iter().map(row).collect()).unwrap_or_default();
@@ -95,37 +94,45 @@ fn show(run: &Value) -> String {
     let head = facts(
         run,
         &[
-            ("run", "/id"),
-            ("workflow", "/workflow"),
-            ("state", "/state"),
-            ("key", "/key"),
-            ("created", "/created_at"),
-            ("finished", "/finished_at"),
-            ("waits for", "/wait_reason"),
-            ("cancelled", "/cancel_reason"),
+            ("run", "/run/id"),
+            ("workflow", "/run/workflow"),
+            ("state", "/run/state"),
+            ("key", "/run/key"),
+            ("created", "/run/created_at"),
+            ("finished", "/run/finished_at"),
+            ("waits for", "/run/wait_reason"),
+            ("cancelled", "/run/cancel_reason"),
         ],
     );
     let row = |step: &Value| {
         let attempts = step["attempts"].as_array().map_or(0, Vec::len);
         vec![
-            field(step, "/name"),
+            name(step),
             field(step, "/state"),
-            step["duration_ms"].as_u64().map_or_else(|| "–".to_owned(), |ms| format!("{:.1}s", ms as f64 / 1000.0)),
+            step["took_ms"].as_u64().map_or_else(|| "–".to_owned(), |ms| format!("{:.1}s", ms as f64 / 1000.0)),
             attempts.to_string(),
         ]
     };
     let rows = run["steps"].as_array().map(|steps| steps.iter().map(row).collect()).unwrap_or_default();
     let steps = table(&["step", "state", "took", "attempts"], rows, "It has not begun.");
-    let failure = run.pointer("/failure/message").and_then(Value::as_str);
+    let failure = run.pointer("/run/error").and_then(Value::as_str);
     let failure = failure.map(|why| format!("\n\n{}", clean(why))).unwrap_or_default();
     format!("{head}\n\n{steps}{failure}")
+}
+
+/// As "run retry --from" takes it.
+fn name(step: &Value) -> String {
+    let scope = step["scope"].as_str().map(|scope| format!("{scope}/")).unwrap_or_default();
+    let occurrence = step["occurrence"].as_u64().filter(|number| *number > 0);
+    let occurrence = occurrence.map(|number| format!("[{number}]")).unwrap_or_default();
+    clean(&format!("{scope}{}{occurrence}", step["name"].as_str().unwrap_or_default()))
 }
 
 /// The run, once it has ended.
 pub async fn wait(client: &Client, id: &str) -> anyhow::Result<Value> {
     loop {
         let run = client.get(&format!("/runs/{}", encode(id))).await?;
-        if matches!(run["state"].as_str(), Some("succeeded" | "failed" | "cancelled")) {
+        if matches!(run["run"]["state"].as_str(), Some("succeeded" | "failed" | "cancelled")) {
             return Ok(run);
         }
         #[expect(clippy::disallowed_methods, reason = "no run replays this: a person waits")]

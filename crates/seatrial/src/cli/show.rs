@@ -75,8 +75,8 @@ pub fn facts(value: &Value, facts: &[(&str, &str)]) -> String {
 
 /// How a run ended.
 pub fn run_end(run: &Value) -> String {
-    let mut text = format!("Run {} has {}.", field(run, "/id"), field(run, "/state"));
-    if let Some(why) = run.pointer("/failure/message").and_then(Value::as_str) {
+    let mut text = format!("Run {} has {}.", field(run, "/run/id"), field(run, "/run/state"));
+    if let Some(why) = run.pointer("/run/error").and_then(Value::as_str) {
         text.push_str(&format!("\n{}", clean(why)));
     }
     text
