@@ -19,7 +19,7 @@ fn shape(path: &str, name: &str) -> Option<Value> {
         // Empty is the same as absent.
         (_, "pod" | "container") => "^([a-z0-9][a-z0-9.-]{0,252})?$".to_owned(),
         (_, "commit") => "^[0-9a-f]{40}$".to_owned(),
-        ("/previews", "after") => format!("^[0-9]{{1,15}}_{UUID}$"),
+        ("/previews", "after") => "^[0-9]{1,15}_[0-9a-f]{32}$".to_owned(),
         ("/runs", "after") => "^[0-9]{1,18}$".to_owned(),
         _ => return None,
     };
