@@ -24,7 +24,7 @@ def test_a_preview_is_created_read_and_deleted(api):
     assert created.status_code == HTTPStatus.ACCEPTED
     assert created.headers["location"] == created.parsed.run_url
     preview = created.parsed.preview
-    assert (preview.repository, preview.number, preview.title) == ("acme/shop", 1, "The first")
+    assert (preview.repository, preview.number, preview.title) == ("acme/shop", 1, "Page 1")
 
     for name in [preview.id, preview.namespace]:
         assert get_preview.sync(name, client=api).id == preview.id
