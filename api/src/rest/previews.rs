@@ -5,10 +5,9 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use seatrial_operations::EnvironmentName;
-use seatrial_operations::views::EnvironmentFilter;
+use seatrial_operations::views::{EnvironmentFilter, RepositoryName};
 
-use super::errors::{ListError, ReadError, WriteError};
+use super::errors::{ListError, ReadError, WriteError, parse};
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
@@ -118,9 +117,7 @@ impl Previews {
         limit: Query<Option<u32>>,
     ) -> Result<Json<PreviewPage>, ListError> {
         // What cannot be a repository is refused, not looked for.
-        if let Some(repository) = &repository.0 {
-            EnvironmentName::pull_request(repository, 1)?;
-        }
+        repository.0.as_deref().map(|name| parse::<RepositoryName>("repository", name)).transpose()?;
         let filter = EnvironmentFilter {
             state: state.0.map(Into::into),
             include_deleted: repository.0.is_some() && number.0.is_some(),
