@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Api;
 use crate::guard::Caller;
 use crate::problems::{self, ProblemResponse};
+use crate::rest;
 use crate::wire::Problem;
 
 pub(crate) const HEADER: &str = "idempotency-key";
@@ -19,15 +20,20 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The answer to this holds a secret, which is kept nowhere.
 const SHOWN_ONCE: &str = "/api/v1/tokens";
 
+fn is_key(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// PUT and DELETE may be repeated as they are; the header is for the others.
 pub(crate) async fn once<E: Endpoint>(api: Arc<Api>, next: Arc<E>, mut request: Request) -> Result<Response> {
-    let writes = matches!(*request.method(), Method::POST | Method::PATCH);
+    let method = request.method();
+    let writes = matches!(*method, Method::POST | Method::PATCH) && rest::takes(request.original_uri().path(), method);
     let key = request.headers().get(HEADER).filter(|_| writes).cloned();
     let caller = request.extensions().get::<Caller>().cloned();
     let (Some(key), Some(Caller(who))) = (key, caller) else {
         return next.call(request).await.map(IntoResponse::into_response);
     };
-    let Some(key) = key.to_str().ok().filter(|key| (1..=200).contains(&key.len())) else {
+    let Some(key) = key.to_str().ok().filter(|key| is_key(key)) else {
         let error =
             OperationError::field("Idempotency-Key", "must be 1 to 200 visible ASCII characters, such as a UUID");
         return Ok(ProblemResponse(error.into()).into_response());

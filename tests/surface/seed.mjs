@@ -16,14 +16,16 @@ async function control(method, path, body) {
 const files = { ".seatrial.yaml": "version: 1\nchart: { path: chart }\n" };
 await control("POST", "repositories", { owner: "acme", name: "shop", files });
 const pulls = "repositories/acme/shop/pulls";
-for (const head of ["first", "second", "third"]) {
-  await control("POST", pulls, { title: `The ${head}`, head, files: { [head]: "" } });
+// The description's examples speak of the seventh.
+for (let number = 1; number <= 7; number += 1) {
+  const head = `page-${number}`;
+  await control("POST", pulls, { title: `Page ${number}`, head, files: { [head]: "" } });
 }
 await control("POST", `${pulls}/3/close`, {});
 await control("POST", "deliveries/settle");
 
 const events = (await control("GET", "deliveries")).filter(({ event }) => event === "pull_request");
 const refused = events.filter(({ status_code }) => status_code !== 202);
-if (events.length !== 4 || refused.length > 0) {
+if (events.length !== 8 || refused.length > 0) {
   throw new Error(`of ${events.length} events the program refused ${JSON.stringify(refused)}`);
 }

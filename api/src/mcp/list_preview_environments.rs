@@ -40,7 +40,7 @@ impl Tools {
             state: arguments.state.map(EnvironmentState::from),
             repository: arguments.repository,
             text: arguments.text,
-            include_deleted: false,
+            ..EnvironmentFilter::default()
         };
         let page = PageRequest { after: arguments.after, limit: arguments.limit.unwrap_or(50) };
         Ok(Json(self.api.operations.list_previews(caller, &filter, &page).await?.into()))

@@ -31,7 +31,7 @@ pub(super) async fn page(api: Data<&Arc<Api>>, caller: Data<&Caller>, filters: Q
 async fn render(api: &Api, caller: &Caller, filters: &Filters) -> Result<Shell, OperationError> {
     let state = EnvironmentState::ALL.into_iter().find(|state| state.as_str() == filters.state);
     let text = Some(filters.text.trim().to_owned()).filter(|text| !text.is_empty());
-    let filter = EnvironmentFilter { state, repository: None, text, include_deleted: false };
+    let filter = EnvironmentFilter { state, text, ..EnvironmentFilter::default() };
     let request = PageRequest { after: filters.after.clone(), ..PageRequest::default() };
     let list: PreviewPage = api.operations.list_previews(&caller.0, &filter, &request).await?.into();
     let now = api.operations.now();

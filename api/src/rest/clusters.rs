@@ -25,6 +25,8 @@ impl Clusters {
     }
 
     /// Get a cluster
+    ///
+    /// Whether it can be reached, and how full it is.
     #[oai(path = "/:cluster", method = "get", operation_id = "getCluster")]
     async fn get(
         &self,

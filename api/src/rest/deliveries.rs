@@ -4,9 +4,9 @@ use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
-use seatrial_operations::views::{DeliveryFilter, DeliveryId};
+use seatrial_operations::views::{DeliveryFilter, DeliveryId, RepositoryName};
 
-use super::errors::{ListError, ReadError, WriteError};
+use super::errors::{ListError, ReadError, WriteError, parse};
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
@@ -50,6 +50,8 @@ impl Deliveries {
         #[oai(validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<Option<u32>>,
     ) -> Result<Json<DeliveryPage>, ListError> {
+        // What cannot be a repository is refused, not looked for.
+        repository.0.as_deref().map(|name| parse::<RepositoryName>("repository", name)).transpose()?;
         let filter = DeliveryFilter { event: event.0, repository: repository.0, started: started.0 };
         Ok(Json(api.operations.list_deliveries(&caller.0.0, &filter, &page(after, limit)).await?.into()))
     }

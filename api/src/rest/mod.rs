@@ -23,7 +23,7 @@ use seatrial_operations::views::PageRequest;
 
 pub(crate) use runs::run_id;
 pub use spec::description;
-pub(crate) use spec::{allowed_methods, describe};
+pub(crate) use spec::{allowed_methods, describe, takes};
 
 type Resources = (
     previews::Previews,

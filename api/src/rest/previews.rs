@@ -5,10 +5,9 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use seatrial_operations::EnvironmentName;
-use seatrial_operations::views::{EnvironmentFilter, EnvironmentView, Page};
+use seatrial_operations::views::{EnvironmentFilter, RepositoryName};
 
-use super::errors::{ListError, ReadError, WriteError};
+use super::errors::{ListError, ReadError, WriteError, parse};
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
@@ -106,7 +105,7 @@ impl Previews {
         state: Query<Option<PreviewState>>,
         /// Only those of this repository, as `owner/name`.
         repository: Query<Option<String>>,
-        /// With `repository`: the preview of this pull request.
+        /// Only those of pull requests with this number. With `repository`, also a deleted one.
         #[oai(validator(minimum(value = "1"), maximum(value = "2147483647")))]
         number: Query<Option<u64>>,
         /// Text in the title, branch, author, namespace or repository.
@@ -117,23 +116,14 @@ impl Previews {
         #[oai(validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<Option<u32>>,
     ) -> Result<Json<PreviewPage>, ListError> {
-        // A repository that cannot be one is refused, whether a number goes with it or not.
-        let of = |repository: &String| EnvironmentName::pull_request(repository, number.0.unwrap_or(1));
-        if let (Some(name), Some(_)) = (repository.0.as_ref().map(of).transpose()?, number.0) {
-            let found = match api.operations.get_preview(&caller.0.0, &name).await {
-                Err(seatrial_operations::OperationError::NotFound { .. }) => None,
-                found => Some(found?),
-            };
-            let state = state.0.map(seatrial_operations::views::EnvironmentState::from);
-            let items: Vec<EnvironmentView> =
-                found.into_iter().filter(|view| state.is_none_or(|state| state == view.state)).collect();
-            return Ok(Json(Page { items, next: None }.into()));
-        }
+        // What cannot be a repository is refused, not looked for.
+        repository.0.as_deref().map(|name| parse::<RepositoryName>("repository", name)).transpose()?;
         let filter = EnvironmentFilter {
             state: state.0.map(Into::into),
+            include_deleted: repository.0.is_some() && number.0.is_some(),
             repository: repository.0,
+            number: number.0,
             text: text.0,
-            include_deleted: false,
         };
         let found = api.operations.list_previews(&caller.0.0, &filter, &page(after, limit)).await?;
         Ok(Json(found.into()))

@@ -120,6 +120,8 @@ impl Projects {
     }
 
     /// Get a project
+    ///
+    /// Whose it is, and its own limit.
     #[oai(path = "/:owner/:name", method = "get", operation_id = "getProject")]
     async fn get(
         &self,

@@ -4,23 +4,31 @@
 use serde_json::{Map, Value, json};
 
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+/// Half of `owner/name`; neither "." nor ".." is one.
+const HALF: &str =
+    "([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}|\\.[A-Za-z0-9_-][A-Za-z0-9_.-]{0,98}|\\.\\.[A-Za-z0-9_.-]{1,98})";
+const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";
 
-/// How a parameter or a field of this name looks. Operations refuse what does not, in words;
-/// validators of the framework would answer with the pattern.
-fn shape(path: &str, name: &str) -> Option<Value> {
-    let pattern = match (path, name) {
-        (_, "run") => return Some(json!({ "format": "uuid" })),
+/// How a parameter of this path, or a field of this schema, looks. Operations refuse what does not,
+/// in words; validators of the framework would answer with the pattern.
+fn shape(of: &str, name: &str) -> Option<Value> {
+    let pattern = match (of, name) {
+        (_, "run" | "token") => return Some(json!({ "format": "uuid" })),
         (_, "number") => return Some(json!({ "minimum": 1, "maximum": i32::MAX })),
         (_, "preview") => format!("^({UUID}|pr-[a-z0-9-]{{0,59}}[a-z0-9])$"),
-        // GitHub's names; neither "." nor ".." is one.
-        (_, "repository") => "^[A-Za-z0-9_-]{1,100}/([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\
-            |\\.[A-Za-z0-9_-][A-Za-z0-9_.-]{0,98}|\\.\\.[A-Za-z0-9_.-]{1,98})$"
-            .to_owned(),
+        (_, "repository") => format!("^{HALF}/{HALF}$"),
+        (_, "owner") => format!("^{HALF}$"),
+        (path, "name") if path.starts_with("/projects/") => format!("^{HALF}$"),
+        (_, "team") => "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$".to_owned(),
+        (_, "secret") => "^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}|\\.[A-Za-z0-9_-][A-Za-z0-9_.-]{0,98})$".to_owned(),
+        // Something that can be read, and nothing that moves the cursor of a terminal.
+        ("WantedToken", "name") => format!("^[^{CONTROL}]*[^\\s{CONTROL}][^{CONTROL}]*$"),
         // Empty is the same as absent.
         (_, "pod" | "container") => "^([a-z0-9][a-z0-9.-]{0,252})?$".to_owned(),
         (_, "commit") => "^[0-9a-f]{40}$".to_owned(),
-        ("/previews", "after") => format!("^[0-9]{{1,15}}_{UUID}$"),
-        ("/runs", "after") => "^[0-9]{1,18}$".to_owned(),
+        ("/previews", "after") => "^[0-9]{1,15}_[0-9a-f]{32}$".to_owned(),
+        ("/runs" | "/audit", "after") => "^[0-9]{1,18}$".to_owned(),
+        ("/tokens", "after") => return Some(json!({ "format": "uuid" })),
         _ => return None,
     };
     Some(json!({ "pattern": pattern }))
@@ -61,16 +69,16 @@ pub(super) fn describe(spec: &mut Value) {
             continue;
         }
         bodies.extend(references(&schemas[&name]));
-        describe_body(&mut schemas[&name]);
+        describe_body(&name, &mut schemas[&name]);
         described.push(name);
     }
 }
 
-fn describe_body(schema: &mut Value) {
+fn describe_body(of: &str, schema: &mut Value) {
     let required = schema["required"].clone();
     let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|one| one == name));
     for (name, field) in members(schema.get_mut("properties")) {
-        merge(field, shape("", name));
+        merge(field, shape(of, name));
         // `null` is the same as absent.
         if !is_required(name) {
             if let Some(other) = field.as_object_mut().and_then(|field| field.remove("$ref")) {

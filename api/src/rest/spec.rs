@@ -1,5 +1,6 @@
 use std::sync::LazyLock;
 
+use poem::http::Method;
 use poem::{Response, handler};
 use serde_json::{Value, json};
 
@@ -65,6 +66,11 @@ pub(crate) fn allowed_methods(path: &str) -> Option<String> {
     Some(methods.join(", "))
 }
 
+/// Whether a path below `/api/v1` takes this method.
+pub(crate) fn takes(path: &str, method: &Method) -> bool {
+    allowed_methods(path).is_some_and(|methods| methods.split(", ").any(|one| one == method.as_str()))
+}
+
 fn operations(spec: &mut Value) -> impl Iterator<Item = (String, &mut Value)> {
     let paths = spec["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     let operations = paths.filter_map(Value::as_object_mut).flat_map(|path| path.iter_mut());
@@ -82,23 +88,28 @@ fn describe_tag(operation: &mut Value) {
         "schema": { "type": "string" },
     });
     operation["responses"]["304"] = json!({ "description": "It has not changed since the named `ETag`." });
-    add_parameter(operation, "If-None-Match", "The `ETag` of what the caller has already.", 1, 1000);
+    add_parameter(
+        operation,
+        "If-None-Match",
+        "The `ETag` of what the caller has already.",
+        json!({ "type": "string" }),
+    );
 }
 
 /// What `idempotency.rs` does for all writes that may not simply be repeated.
 fn describe_key(operation: &mut Value) {
     let text = "Chosen by the caller, one for each write, such as a UUID. Sent again with the same key within a day, \
                 the write is answered as it was first; another request with it is refused.";
-    add_parameter(operation, "Idempotency-Key", text, 1, 200);
+    add_parameter(operation, "Idempotency-Key", text, json!({ "type": "string", "pattern": "^[!-~]{1,200}$" }));
 }
 
-fn add_parameter(operation: &mut Value, name: &str, description: &str, shortest: u32, longest: u32) {
+fn add_parameter(operation: &mut Value, name: &str, description: &str, schema: Value) {
     let parameter = json!({
         "name": name,
         "in": "header",
         "description": description,
         "required": false,
-        "schema": { "type": "string", "minLength": shortest, "maxLength": longest },
+        "schema": schema,
     });
     match operation["parameters"].as_array_mut() {
         Some(parameters) => parameters.push(parameter),

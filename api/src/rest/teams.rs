@@ -96,6 +96,8 @@ impl Teams {
     }
 
     /// Get a team
+    ///
+    /// For its members, and operators.
     #[oai(path = "/:team", method = "get", operation_id = "getTeam")]
     async fn get(
         &self,
@@ -121,6 +123,8 @@ impl Teams {
     }
 
     /// List a team's members
+    ///
+    /// By login, with what each may do.
     #[oai(path = "/:team/members", method = "get", operation_id = "listMembers")]
     async fn members(
         &self,

@@ -69,8 +69,7 @@ impl Operations {
             who.check(Role::Maintainer, Some(team), "changing members")?;
             // By number, not by login: logins change hands.
             let account = self.ask(Port::Forge, PATIENCE, self.forge.find_account(login)).await?;
-            let account = account
-                .ok_or_else(|| OperationError::field("login", format!("nobody on GitHub has the login {login:?}")))?;
+            let account = account.ok_or_else(|| no_account(login))?;
             if !self.store.set_member(team, &account, role).await? {
                 return Err(no_team(team));
             }
@@ -107,14 +106,17 @@ impl Operations {
         self.audited(who, Act::new(action, login), async {
             who.check_operator("changing operators")?;
             let account = self.ask(Port::Forge, PATIENCE, self.forge.find_account(login)).await?;
-            let account = account
-                .ok_or_else(|| OperationError::field("login", format!("nobody on GitHub has the login {login:?}")))?;
+            let account = account.ok_or_else(|| no_account(login))?;
             let person = self.store.ensure_person(&account, false).await?;
             self.store.set_operator(account.id, operator).await?;
             Ok(Person { operator, ..person })
         })
         .await
     }
+}
+
+fn no_account(login: &str) -> OperationError {
+    OperationError::not_found("login_not_found", format!("nobody on GitHub has the login {login:?}"))
 }
 
 pub(crate) fn no_team(name: &TeamName) -> OperationError {

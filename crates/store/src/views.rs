@@ -79,6 +79,8 @@ pub struct EnvironmentFilter {
     pub state: Option<EnvironmentState>,
     /// `owner/name`.
     pub repository: Option<String>,
+    /// The pull request's.
+    pub number: Option<u64>,
     /// In the title, branch, author, namespace or repository.
     pub text: Option<String>,
     /// Also those that are deleted, when no state is asked for.

@@ -326,6 +326,7 @@ impl EnvironmentQueries for Db {
         let (mut at, mut id) = after.unzip();
         let limit = page.limit.clamp(1, 200) as usize;
         let sight = Sight::of(visible);
+        let number = filter.number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
         let mut items = Vec::new();
         // The state is derived, not stored: rows are read on until a page is full.
         loop {
@@ -335,6 +336,7 @@ impl EnvironmentQueries for Db {
                 " AND ($4 IS NULL OR (e.updated_at, e.id) < ($4, $5)) AND ($6 IS NULL OR e.repository = $6)
                    AND ($7 IS NULL OR lower(e.title || ' ' || e.branch || ' ' || e.author || ' ' || e.namespace || ' '
                                         || e.repository) LIKE $7 ESCAPE '!')
+                   AND ($8 IS NULL OR e.number = $8)
                  ORDER BY e.updated_at DESC, e.id DESC LIMIT 200"
             ))
             .bind(sight.all)
@@ -344,6 +346,7 @@ impl EnvironmentQueries for Db {
             .bind(id)
             .bind(&filter.repository)
             .bind(filter.text.as_deref().map(like))
+            .bind(number)
             .fetch_all(&self.readers)
             .await?;
             for row in &rows {

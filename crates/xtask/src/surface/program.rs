@@ -59,6 +59,8 @@ impl Program {
             .env("SEATRIAL_LISTEN", listen.to_string())
             .env("SEATRIAL_GATEWAY_LISTEN", "127.0.0.1:0")
             .env("SEATRIAL_PUBLIC_URL", &url)
+            // A tool that says where its requests come from is believed.
+            .env("SEATRIAL_TRUSTED_PROXIES", "127.0.0.1/32")
             .env("SEATRIAL_GITHUB_API_URL", field(&github.said, "url")?)
             .env("SEATRIAL_GITHUB_TOKEN", field(&github.said, "token")?)
             .env("SEATRIAL_GITHUB_WEBHOOK_SECRET", SECRET)
