@@ -11,6 +11,7 @@ mod progress;
 mod shell;
 mod stage;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
