@@ -30,6 +30,9 @@ pub struct Webhook {
     /// So many pull requests are deployed in the cluster meanwhile, again and again.
     #[arg(long, default_value_t = 2)]
     deployments: u32,
+    /// Seconds from one push to them to the next, which also waits until all are live.
+    #[arg(long, default_value_t = 5)]
+    push_every: u32,
     /// A context of KUBECONFIG to use instead of the local cluster.
     #[arg(long)]
     context: Option<String>,
@@ -58,7 +61,13 @@ impl Webhook {
         stage.describe(&mut command);
         command.env("CARGO_MANIFEST_DIR", workspace::root().join("tests"));
         command.arg("--k6").arg(k6);
-        for (name, value) in [("--rate", self.rate), ("--seconds", self.seconds), ("--deployments", self.deployments)] {
+        let settings = [
+            ("--rate", self.rate),
+            ("--seconds", self.seconds),
+            ("--deployments", self.deployments),
+            ("--push-every", self.push_every),
+        ];
+        for (name, value) in settings {
             command.args([name, &value.to_string()]);
         }
         if let Some(url) = database_url {

@@ -16,6 +16,7 @@ use seatrial_tests::{Change, Options, Pull, World, said};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// From a delivery's arrival to its answer, which comes when it is stored.
 #[derive(Parser)]
@@ -38,6 +39,9 @@ struct Arguments {
     /// So many pull requests are deployed in the cluster meanwhile, again and again.
     #[arg(long, default_value_t = 2)]
     deployments: usize,
+    /// Seconds from one push to them to the next, which also waits until all are live.
+    #[arg(long, default_value_t = 5)]
+    push_every: u64,
 }
 
 /// The script for k6.
@@ -92,7 +96,7 @@ async fn measure(world: &mut World, arguments: &Arguments) -> Result<Value> {
     let live = AtomicUsize::new(0);
     let load = tokio::select! {
         load = load(world, arguments) => load?,
-        failed = deploy(world, &pulls, &live) => return failed,
+        failed = deploy(world, &pulls, Duration::from_secs(arguments.push_every), &live) => return failed,
     };
     ensure!(load.refused == 0, "{} deliveries were not answered with 202", load.refused);
     ensure!(load.accepted > 0, "nothing was sent");
@@ -171,11 +175,12 @@ async fn open(world: &World, many: usize) -> Result<Vec<Pull>> {
 }
 
 /// Pushes to all of them, waits until all are live, and again; ends only by a failure. Counts them.
-async fn deploy(world: &World, pulls: &[Pull], live: &AtomicUsize) -> Result<Value> {
+async fn deploy(world: &World, pulls: &[Pull], every: Duration, live: &AtomicUsize) -> Result<Value> {
     if pulls.is_empty() {
         std::future::pending::<()>().await;
     }
     for round in 1.. {
+        let next = Instant::now() + every;
         let mut waiting = Vec::new();
         for pull in pulls {
             // The event comes when the image is there.
@@ -188,7 +193,7 @@ async fn deploy(world: &World, pulls: &[Pull], live: &AtomicUsize) -> Result<Val
             waiting.push((pull.number, sha));
         }
         while !waiting.is_empty() {
-            tokio::time::sleep(LOOK_EVERY).await;
+            sleep(LOOK_EVERY).await;
             for (number, sha) in std::mem::take(&mut waiting) {
                 let body = world.the_comment(number).await?.body;
                 match said(&sha) {
@@ -200,6 +205,7 @@ async fn deploy(world: &World, pulls: &[Pull], live: &AtomicUsize) -> Result<Val
                 }
             }
         }
+        sleep_until(next).await;
     }
     bail!("no round is the last")
 }
