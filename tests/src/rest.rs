@@ -1,5 +1,6 @@
 //! Seatrial's REST API, as far as tests look through it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -112,6 +113,7 @@ impl Run {
 #[derive(Deserialize)]
 struct Page<T> {
     items: Vec<T>,
+    next: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -198,6 +200,24 @@ impl Rest {
     pub async fn deliveries(&self) -> Result<Vec<String>> {
         let page: Page<Value> = self.get("/deliveries?limit=200").await?;
         Ok(page.items.iter().filter_map(|delivery| Some(delivery["id"].as_str()?.to_owned())).collect())
+    }
+
+    /// Ids of all deliveries that were stored and begin so, and how many of them started a run.
+    pub async fn deliveries_marked(&self, mark: &str) -> Result<(HashSet<String>, usize)> {
+        let (mut ids, mut starts, mut after) = (HashSet::new(), 0, String::new());
+        loop {
+            let page: Page<Value> = self.get(&format!("/deliveries?limit=200{after}")).await?;
+            for delivery in &page.items {
+                if let Some(id) = delivery["id"].as_str().filter(|id| id.starts_with(mark)) {
+                    starts += usize::from(delivery["run"].is_string() && ids.insert(id.to_owned()));
+                    ids.insert(id.to_owned());
+                }
+            }
+            match page.next {
+                Some(next) => after = format!("&after={}", encode(&next)),
+                None => return Ok((ids, starts)),
+            }
+        }
     }
 
     /// Lets the preview's failed run go on; answers the run's id.

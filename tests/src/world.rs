@@ -114,15 +114,20 @@ impl World {
     /// A world with its program running.
     pub async fn start(name: &str, options: Options) -> Result<Self> {
         let mut world = Self::prepare(name, options).await?;
-        world.program.start().await?;
+        world.begin().await?;
+        Ok(world)
+    }
+
+    /// Starts the program of a prepared world.
+    pub async fn begin(&mut self) -> Result<()> {
+        self.program.start().await?;
         // A pull request that is opened meanwhile would be found by it and told of by its event: the
         // later one supersedes the other, which is right, and one run more than a test counts on.
         until("the first reconciliation", PATIENCE, async || {
-            let runs = world.rest.runs("reconcile").await?;
+            let runs = self.rest.runs("reconcile").await?;
             Ok((!runs.is_empty() && runs.iter().all(|run| run.state.is_final())).then_some(()))
         })
-        .await?;
-        Ok(world)
+        .await
     }
 
     /// A world whose program is not started yet.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what things cost, in release builds, on power-safe databases.
 
 mod deploy;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +23,8 @@ pub enum Bench {
     Engine(Engine),
     /// A pull request's way to its preview on the local cluster: in all, and Seatrial's own part.
     Deploy(deploy::Deploy),
+    /// The webhook's answers at a constant arrival rate, on SQLite and PostgreSQL, while deployments run.
+    Webhook(webhook::Webhook),
 }
 
 #[derive(Args)]
@@ -41,6 +44,7 @@ pub fn run(bench: &Bench) -> Result<ExitCode> {
     let (report, json) = match bench {
         Bench::Engine(engine) => (engine.measure()?, engine.json),
         Bench::Deploy(deploy) => (deploy.measure()?, deploy.json),
+        Bench::Webhook(webhook) => (webhook.measure()?, webhook.json),
     };
     if json {
         println!("{report}");

@@ -12,6 +12,7 @@ mod shell;
 mod stage;
 mod surface;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;

@@ -107,17 +107,22 @@ async fn accept(
     template: &UrlTemplate,
     now: DateTime<Utc>,
 ) -> Result<(Accepted, Effects), StoreError> {
-    let stored = sqlx::query("SELECT run, ignored FROM deliveries WHERE id = $1")
-        .bind(&delivery.id.0)
-        .fetch_optional(&mut *connection)
-        .await?;
-    if let Some(row) = stored {
+    let (mut run, mut ignored, mut effects) = (None, None, Effects::none());
+    if let Meaning::Ignored(reason) = &delivery.meaning {
+        ignored = Some(reason.clone());
+    }
+    // First, so that one that comes twice at the same time waits here and then finds the other; and
+    // most deliveries need nothing more.
+    if !insert(connection, delivery, ignored.as_deref(), now).await? {
+        let row = sqlx::query("SELECT run, ignored FROM deliveries WHERE id = $1")
+            .bind(&delivery.id.0)
+            .fetch_one(&mut *connection)
+            .await?;
         let run = row.try_get::<Option<Uuid>, _>("run")?.map(RunId);
         return Ok((Accepted { fresh: false, run, ignored: row.try_get("ignored")? }, Effects::none()));
     }
-    let (mut run, mut ignored, mut effects) = (None, None, Effects::none());
     match &delivery.meaning {
-        Meaning::Ignored(reason) => ignored = Some(reason.clone()),
+        Meaning::Ignored(_) => return Ok((Accepted { fresh: true, run, ignored }, effects)),
         Meaning::Start { pull_request, run: new_run, unless_idle: Some(reason) }
             if is_idle(connection, pull_request, new_run).await? =>
         {
@@ -141,11 +146,28 @@ async fn accept(
         }
         Meaning::Renamed { from, to } => rename(connection, from, to).await?,
     }
+    if run.is_some() || ignored.is_some() {
+        sqlx::query("UPDATE deliveries SET run = $2, ignored = $3 WHERE id = $1")
+            .bind(&delivery.id.0)
+            .bind(run.map(|run| run.0))
+            .bind(&ignored)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok((Accepted { fresh: true, run, ignored }, effects))
+}
+
+/// False when it was there already.
+async fn insert(
+    connection: &mut Connection,
+    delivery: &NewDelivery,
+    ignored: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     let number = delivery.at.as_ref().map(|at| i64::try_from(at.number)).transpose();
-    sqlx::query(
-        "INSERT INTO deliveries (id, event, action, repository, number, run, ignored, payload, received_at,
-                                 repeats)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    let inserted = sqlx::query(
+        "INSERT INTO deliveries (id, event, action, repository, number, ignored, payload, received_at, repeats)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT DO NOTHING",
     )
     .bind(&delivery.id.0)
@@ -153,14 +175,13 @@ async fn accept(
     .bind(delivery.action.as_deref().map(text))
     .bind(delivery.at.as_ref().map(|at| at.repository.to_string()))
     .bind(number.map_err(|_| StoreError::Invalid("the pull request's number is too large".to_owned()))?)
-    .bind(run.map(|run| run.0))
-    .bind(&ignored)
+    .bind(ignored)
     .bind(&delivery.payload)
     .bind(millis(now))
     .bind(delivery.repeats.as_ref().map(|id| &id.0))
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    Ok((Accepted { fresh: true, run, ignored }, effects))
+    Ok(inserted.rows_affected() > 0)
 }
 
 /// Looked at in the transaction, with the key locked, so that an event that is being stored now is

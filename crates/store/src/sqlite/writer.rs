@@ -30,7 +30,8 @@ enum Job {
     Other(OtherJob),
 }
 
-type OtherJob = Box<dyn for<'c> FnOnce(&'c mut Connection) -> Running<'c> + Send>;
+/// Told whether it is alone in its transaction.
+type OtherJob = Box<dyn for<'c> FnOnce(&'c mut Connection, bool) -> Running<'c> + Send>;
 /// The answer, and whether the transaction still stands: SQLite ends it by itself on some errors.
 type Running<'c> = Pin<Box<dyn Future<Output = (Answer, bool)> + Send + 'c>>;
 /// Tells the caller how its write went, given how the commit went.
@@ -60,9 +61,13 @@ impl Writer {
         T: Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job: OtherJob = Box::new(move |connection| {
+        let job: OtherJob = Box::new(move |connection, alone| {
             Box::pin(async move {
-                let (outcome, stands) = in_savepoint(connection, given, write).await;
+                let (outcome, stands) = if alone {
+                    by_itself(connection, given, write).await
+                } else {
+                    in_savepoint(connection, given, write).await
+                };
                 let tell: Answer = Box::new(move |committed| {
                     let (outcome, effects) = match (committed, outcome) {
                         (Ok(()), Ok((value, effects))) => (Ok(value), effects),
@@ -102,7 +107,24 @@ impl Writer {
     }
 }
 
-/// One write of the transaction; false when the transaction does not stand any more.
+/// The only write of the transaction: it needs no savepoint, and each statement is a way to the
+/// connection's thread and back.
+async fn by_itself<A, T>(
+    connection: &mut Connection,
+    given: A,
+    write: for<'c> fn(&'c mut Connection, A) -> Writing<'c, T>,
+) -> (Result<(T, Effects), StoreError>, bool) {
+    let outcome = write(&mut *connection, given).await;
+    if outcome.is_ok() {
+        return (outcome, true);
+    }
+    match sqlx::raw_sql("ROLLBACK; BEGIN IMMEDIATE").execute(&mut *connection).await {
+        Ok(_) => (outcome, true),
+        Err(e) => (Err(e.into()), false),
+    }
+}
+
+/// One write of several in the transaction; false when the transaction does not stand any more.
 async fn in_savepoint<A, T>(
     connection: &mut Connection,
     given: A,
@@ -171,6 +193,7 @@ async fn write_together(
     others: Vec<OtherJob>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
+    let alone = entries.is_empty() && starts.is_empty() && others.len() == 1;
     let batches = one_entry_a_run(entries);
     let begun: Vec<_> = starts.iter().map(|(start, _)| start).collect();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
@@ -188,7 +211,7 @@ async fn write_together(
         }));
     }
     for job in others {
-        let (answer, stands) = job(&mut *connection).await;
+        let (answer, stands) = job(&mut *connection, alone).await;
         answers.push(answer);
         if !stands {
             // After a transaction that SQLite ended, a further write would be one of its own.
