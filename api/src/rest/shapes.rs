@@ -19,7 +19,7 @@ fn shape(of: &str, name: &str) -> Option<Value> {
         (_, "repository") => format!("^{HALF}/{HALF}$"),
         (_, "owner") => format!("^{HALF}$"),
         (path, "name") if path.starts_with("/projects/") => format!("^{HALF}$"),
-        (_, "team") => "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$".to_owned(),
+        (_, "team") | ("NewTeam", "name") => "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$".to_owned(),
         (_, "secret") => "^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}|\\.[A-Za-z0-9_-][A-Za-z0-9_.-]{0,98})$".to_owned(),
         // Something that can be read, and nothing that moves the cursor of a terminal.
         ("WantedToken", "name") => format!("^[^{CONTROL}]*[^\\s{CONTROL}][^{CONTROL}]*$"),

@@ -19,7 +19,6 @@ pub(crate) struct Teams;
 #[oai(example)]
 struct NewTeam {
     /// 1 to 40 of `a-z`, `0-9` and `-`.
-    #[oai(validator(pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"))]
     name: String,
 }
 

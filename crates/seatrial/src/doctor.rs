@@ -1,5 +1,6 @@
 //! What is wrong, and what to do.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -14,10 +15,10 @@ use crate::wiring;
 pub async fn examine(settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut healthy = true;
     let mut tell = |what: &str, found: anyhow::Result<String>| match found {
-        Ok(found) => println!("ok    {what}: {found}"),
+        Ok(found) => println(&format!("ok    {what}: {found}")),
         Err(error) => {
             healthy = false;
-            println!("WRONG {what}: {error:#}");
+            println(&format!("WRONG {what}: {error:#}"));
         }
     };
     tell("database", database(settings).await);
@@ -26,22 +27,47 @@ pub async fn examine(settings: &Settings) -> anyhow::Result<ExitCode> {
     tell("kubernetes", kubernetes(settings).await);
     tell("github", github(settings).await);
     tell("webhook", settings.webhook_secret().map(|_| "its secret is set".to_owned()));
-    tell(
-        "access",
-        match settings.bootstrap_token {
-            Some(_) => Ok("SEATRIAL_BOOTSTRAP_TOKEN is set".to_owned()),
-            None => {
-                Err(anyhow::anyhow!("SEATRIAL_BOOTSTRAP_TOKEN is not set: nobody can use the API, MCP and the pages"))
-            }
-        },
-    );
+    tell("access", access(settings).await);
+    tell("secrets", secrets(settings).await);
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// A reader that has gone away (`| head`) is no error.
+fn println(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+async fn access(settings: &Settings) -> anyhow::Result<String> {
+    wiring::access(settings)?;
+    let mut ways = Vec::new();
+    if settings.bootstrap_token.is_some() {
+        ways.push("SEATRIAL_BOOTSTRAP_TOKEN is set");
+    }
+    if settings.github_client_id.is_some() {
+        ways.push("people sign in with GitHub");
+    }
+    let store = wiring::open_store(settings, preview_url(settings)?).await?;
+    if settings.bootstrap_token.is_none() && !store.has_operator().await? {
+        ways.push("there is no operator yet: \"seatrial serve\" prints a setup link");
+    }
+    Ok(if ways.is_empty() { "by tokens".to_owned() } else { ways.join("; ") })
+}
+
+async fn secrets(settings: &Settings) -> anyhow::Result<String> {
+    let store = wiring::open_store(settings, preview_url(settings)?).await?;
+    Ok(match wiring::vault(settings, &store).await?.has_key() {
+        true => "those of projects can be stored and read".to_owned(),
+        false => "SEATRIAL_ENCRYPTION_KEY is not set, so projects can have none".to_owned(),
+    })
+}
+
+/// A wrong preview URL has a line of its own, and says nothing of what is looked at.
+fn preview_url(settings: &Settings) -> anyhow::Result<UrlTemplate> {
+    Ok(wiring::preview_url(settings).or_else(|_| UrlTemplate::parse(DEFAULT_PREVIEW_URL))?)
+}
+
 async fn database(settings: &Settings) -> anyhow::Result<String> {
-    // A wrong preview URL has a line of its own, and says nothing of the database.
-    let preview_url = wiring::preview_url(settings).or_else(|_| UrlTemplate::parse(DEFAULT_PREVIEW_URL))?;
-    wiring::open_store(settings, preview_url).await?.ping().await?;
+    wiring::open_store(settings, preview_url(settings)?).await?.ping().await?;
     Ok(format!("{} is open, its tables are up to date", settings.database()))
 }
 

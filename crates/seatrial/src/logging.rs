@@ -3,10 +3,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Settings};
 
+/// Of commands that answer and end: octocrab logs what comes back as an error anyway.
+const ANSWERING: &str = "error,octocrab=off";
+
 /// Logs go to standard error; standard output is for what programs read. A command that answers and
 /// ends tells what went wrong by itself, so of its log only errors are shown, unless a filter was set.
 pub fn start(settings: &Settings, is_long_running: bool) -> anyhow::Result<()> {
-    let filter = if is_long_running || settings.is_set("log") { settings.log.as_str() } else { "error" };
+    let filter = if is_long_running || settings.is_set("log") { settings.log.as_str() } else { ANSWERING };
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("{}: {:?} is not a log filter; write for example info", settings.name("log"), settings.log)
     })?;

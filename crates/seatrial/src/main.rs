@@ -31,8 +31,10 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     wiring::install_crypto()?;
     if let Command::Completions { shell } = arguments.command {
-        clap_complete::generate(shell, &mut Arguments::command(), "seatrial", &mut std::io::stdout());
-        return Ok(ExitCode::SUCCESS);
+        // Written at once, and not by clap_complete itself, which panics when its reader is gone.
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "seatrial", &mut script);
+        return cli::text(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS);
     }
     let settings = Settings::load(arguments.config.as_deref())?;
     logging::start(&settings, arguments.command.is_long_running())?;

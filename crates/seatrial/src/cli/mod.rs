@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::settings::Settings;
 use client::Client;
+pub use show::text;
 
 /// Where to ask, and how to answer.
 #[derive(Debug, Args)]

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cli;
+mod secrets;
+mod serving;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -115,11 +119,16 @@ fn doctor_tells_each_thing_under_its_own_heading() {
     let mut place = Place::new();
     let found = place.doctor();
     let headings: Vec<&str> = found.keys().map(String::as_str).collect();
-    assert_eq!(headings, ["access", "database", "github", "helm", "kubernetes", "preview URL", "webhook"]);
+    assert_eq!(headings, ["access", "database", "github", "helm", "kubernetes", "preview URL", "secrets", "webhook"]);
     assert_says(&found["database"], &["ok ", "sqlite://seatrial.db"]);
     assert_says(&found["helm"], &["ok ", "v3.14.0+g1234567"]);
     assert_says(&found["preview URL"], &["ok ", "http://pr-{number}-{repo}.localhost:8081"]);
     assert_says(&found["kubernetes"], &["WRONG "]);
+    assert_says(&found["access"], &["ok ", "SEATRIAL_BOOTSTRAP_TOKEN is set"]);
+    place.set("SEATRIAL_BOOTSTRAP_TOKEN", "zz");
+    assert_says(&place.doctor()["access"], &["WRONG ", "SEATRIAL_BOOTSTRAP_TOKEN", "2 characters", "openssl rand"]);
+    place.variables.remove("SEATRIAL_BOOTSTRAP_TOKEN");
+    assert_says(&place.doctor()["access"], &["ok ", "there is no operator yet", "setup link"]);
 
     place.helm("v3.13.3+gc8b9489");
     place.set("SEATRIAL_PREVIEW_URL", "http://preview.localhost");
