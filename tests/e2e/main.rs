@@ -12,6 +12,7 @@ mod life;
 mod opening;
 mod operators;
 mod outages;
+mod project_secrets;
 mod pushes;
 mod reconciliation;
 mod sources;

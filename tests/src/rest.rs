@@ -247,6 +247,15 @@ impl Rest {
         Ok(())
     }
 
+    /// Changes something at once.
+    pub async fn write(&self, method: Method, path: &str, body: Value) -> Result<()> {
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);
+        let answer = request.json(&body).send().await?;
+        let (status, body) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{path} was answered with {status}: {body}");
+        Ok(())
+    }
+
     /// Asks for long work; answers the id of its run.
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<String> {
         let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);
