@@ -24,7 +24,7 @@ pub(crate) fn app_until(
     let api = Arc::new(Api { operations, config, limits: Limits::default(), stopping });
     let (guarded, observed, remembering) = (api.clone(), api.clone(), api.clone());
     let rest = rest::service()
-        .around(|next, request| etag::tag(next, request))
+        .around(etag::tag)
         .around(move |next, request| idempotency::once(remembering.clone(), next, request));
     Route::new()
         .at("/healthz", get(health::alive))

@@ -118,8 +118,7 @@ async fn a_sign_in_that_was_not_begun_here_is_refused() {
     assert_eq!(again.status(), StatusCode::BAD_REQUEST);
 
     // Somebody who changes their mind is asked again.
-    let cancelled = format!("/sign-in/github/callback?error=access_denied&state=x");
-    let cancelled = world.with_cookie(&cancelled, &errand).await;
+    let cancelled = world.with_cookie("/sign-in/github/callback?error=access_denied&state=x", &errand).await;
     assert_eq!((cancelled.status(), &*location(&cancelled)), (StatusCode::SEE_OTHER, "/sign-in"));
 }
 

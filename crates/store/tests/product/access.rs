@@ -213,7 +213,7 @@ async fn tokens_are_found_by_their_hash_until_they_are_revoked(on: On) {
     assert_eq!(store.find_token(&[1; 32]).await.unwrap(), None);
 
     let listed = store.list_tokens(&of(&["payments"]), &everything()).await.unwrap().items;
-    assert_eq!(listed, [ci.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&ci));
     assert_eq!(store.list_tokens(&Visible::All, &everything()).await.unwrap().items.len(), 2);
     let first = PageRequest { after: None, limit: 1 };
     let page = store.list_tokens(&Visible::All, &first).await.unwrap();
@@ -309,7 +309,7 @@ async fn secrets_go_with_their_project_and_follow_its_name(on: On) {
     assert_eq!(names, ["B", "DATABASE_URL"].map(|name| name.parse::<SecretName>().unwrap()));
     assert_eq!(store.list_key_ids().await.unwrap(), ["k1", "k2"]);
 
-    assert_eq!(store.list_sealed_otherwise("k2").await.unwrap(), [second.clone()]);
+    assert_eq!(store.list_sealed_otherwise("k2").await.unwrap(), std::slice::from_ref(&second));
     let new = SealedSecret { key_id: "k2".to_owned(), nonce: vec![3; 12], ciphertext: vec![4; 20], ..second.clone() };
     store.reseal_secret(&first, &new).await.unwrap();
     assert_eq!(store.list_sealed_otherwise("k2").await.unwrap().len(), 1, "that value was replaced meanwhile");
