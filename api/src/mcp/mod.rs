@@ -4,6 +4,7 @@
 
 mod answer;
 mod arguments;
+mod cancel_workflow_run;
 mod delete_preview_environment;
 mod deploy_preview_environment;
 mod get_preview_environment;
@@ -12,6 +13,7 @@ mod get_workflow_run;
 mod keep_preview_environment;
 mod list_preview_environments;
 mod list_workflow_runs;
+mod retry_from_step;
 mod retry_preview_deployment;
 mod sleep_preview_environment;
 mod wake_preview_environment;
@@ -64,6 +66,8 @@ fn router() -> ToolRouter<Tools> {
         + Tools::why_not_ready_router()
         + Tools::list_workflow_runs_router()
         + Tools::get_workflow_run_router()
+        + Tools::retry_from_step_router()
+        + Tools::cancel_workflow_run_router()
 }
 
 pub(crate) fn endpoint(api: &Arc<Api>) -> impl IntoEndpoint<Endpoint: 'static> + 'static {

@@ -36,7 +36,7 @@ async fn an_agent_finds_its_tools() {
 
     let tools = world.rpc("tools/list", json!({})).await;
     let tools = tools["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 12);
+    assert_eq!(tools.len(), 14);
     for tool in tools {
         let name = tool["name"].as_str().unwrap();
         assert!(tool["description"].as_str().is_some_and(|text| text.len() > 30), "{name}");
@@ -111,4 +111,21 @@ async fn other_origins_are_refused() {
     let world = World::new().await;
     let response = world.post("/api/mcp").header("origin", "http://evil.example").body("{}").send().await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn an_agent_retries_from_a_step_and_cancels() {
+    let world = World::new().await;
+    let (_, run) = world.failed(7, "A change").await;
+    let run = run.to_string();
+    let unknown = world.tool("retry_from_step", json!({ "run": run, "step": "nothing" })).await;
+    assert_eq!(unknown["isError"], true);
+    let said = unknown["content"][0]["text"].as_str().unwrap();
+    assert!(said.contains("it has admit, namespace, release, rollout"), "{said}");
+    let retried = world.tool("retry_from_step", json!({ "run": run, "step": "release" })).await;
+    assert_eq!(retried["structuredContent"]["run"]["state"], "queued", "{retried}");
+    let cancelled = world.tool("cancel_workflow_run", json!({ "run": run })).await;
+    assert_eq!(cancelled["structuredContent"]["run"]["state"], "cancelled", "{cancelled}");
+    let again = world.tool("cancel_workflow_run", json!({ "run": run })).await;
+    assert!(again["content"][0]["text"].as_str().unwrap().contains("it has already cancelled"), "{again}");
 }
