@@ -78,7 +78,8 @@ async fn people_sign_in_with_github_and_see_their_teams() {
     );
     let me: Value = world.with_cookie("/api/v1/me", &session).await.json().await.unwrap();
     assert_eq!(me, json!({ "name": "mia", "operator": false, "teams": [] }));
-    assert!(!world.with_cookie("/", &session).await.text().await.unwrap().contains("A change"));
+    let page = world.with_cookie("/", &session).await.text().await.unwrap();
+    assert!(!page.contains("A change") && page.contains("You are in no team yet"), "{page}");
 
     // Made a member while signed in: it counts at once. GitHub's number is what counts.
     let id = github.control().unwrap().user("mia").await.unwrap().id;
