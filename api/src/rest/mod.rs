@@ -15,6 +15,7 @@ mod runs;
 mod shapes;
 mod spec;
 mod teams;
+mod text;
 mod tokens;
 
 use poem_openapi::param::Query;

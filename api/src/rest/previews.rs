@@ -8,6 +8,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use seatrial_operations::views::{EnvironmentFilter, RepositoryName};
 
 use super::errors::{ListError, ReadError, WriteError, parse};
+use super::text::Text;
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
@@ -20,14 +21,14 @@ pub(crate) struct Previews;
 #[oai(example)]
 struct Deploy {
     /// `owner/name`.
-    repository: String,
+    repository: Text,
     /// The pull request's number.
     number: u64,
 }
 
 impl Example for Deploy {
     fn example() -> Self {
-        Self { repository: "acme/shop".to_owned(), number: 7 }
+        Self { repository: "acme/shop".into(), number: 7 }
     }
 }
 
@@ -53,20 +54,16 @@ impl Example for Keep {
 #[oai(example)]
 struct Approve {
     /// `owner/name`.
-    repository: String,
+    repository: Text,
     /// The pull request's number.
     number: u64,
     /// The commit's whole id.
-    commit: String,
+    commit: Text,
 }
 
 impl Example for Approve {
     fn example() -> Self {
-        Self {
-            repository: "acme/shop".to_owned(),
-            number: 7,
-            commit: "3f0c9ab51f4e8d7c6b5a49382716f5e4d3c2b1a0".to_owned(),
-        }
+        Self { repository: "acme/shop".into(), number: 7, commit: "3f0c9ab51f4e8d7c6b5a49382716f5e4d3c2b1a0".into() }
     }
 }
 

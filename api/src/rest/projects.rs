@@ -10,6 +10,7 @@ use seatrial_operations::{OperationError, ProjectChange, views};
 
 use super::errors::{ListError, ReadError, WriteError, parse};
 use super::teams::Gone;
+use super::text::Text;
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
@@ -22,9 +23,9 @@ pub(crate) struct Projects;
 #[oai(example)]
 struct NewProject {
     /// `owner/name`, as GitHub spells it.
-    repository: String,
+    repository: Text,
     /// The team's name.
-    team: String,
+    team: Text,
     /// How many of its previews may be up at once; without it, as many as the settings allow.
     #[oai(validator(minimum(value = "1")))]
     max_previews: Option<u32>,
@@ -32,7 +33,7 @@ struct NewProject {
 
 impl Example for NewProject {
     fn example() -> Self {
-        Self { repository: "acme/shop".to_owned(), team: "payments".to_owned(), max_previews: Some(5) }
+        Self { repository: "acme/shop".into(), team: "payments".into(), max_previews: Some(5) }
     }
 }
 
@@ -41,7 +42,7 @@ impl Example for NewProject {
 #[oai(example)]
 struct ChangedProject {
     /// Another team's name. For operators.
-    team: Option<String>,
+    team: Option<Text>,
     /// How many of its previews may be up at once; 0 takes the limit away.
     max_previews: Option<u32>,
 }
@@ -58,12 +59,12 @@ impl Example for ChangedProject {
 struct NewSecret {
     /// Text of at most 64 KiB.
     #[oai(validator(min_length = 1, max_length = 65536))]
-    value: String,
+    value: Text,
 }
 
 impl Example for NewSecret {
     fn example() -> Self {
-        Self { value: "postgres://shop:correct-horse@db.previews/shop".to_owned() }
+        Self { value: "postgres://shop:correct-horse@db.previews/shop".into() }
     }
 }
 
@@ -199,7 +200,7 @@ impl Projects {
         body: Json<NewSecret>,
     ) -> Result<Json<Secret>, WriteError> {
         let (repository, secret) = (repository(&owner, &name)?, parse("secret", &secret)?);
-        let value = body.0.value.into();
+        let value = body.0.value.0.into();
         Ok(Json(api.operations.put_secret(&caller.0.0, &repository, &secret, &value).await?.into()))
     }
 

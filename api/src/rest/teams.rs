@@ -7,6 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::errors::{ListError, ReadError, WriteError, parse};
+use super::text::Text;
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
@@ -19,12 +20,12 @@ pub(crate) struct Teams;
 #[oai(example)]
 struct NewTeam {
     /// 1 to 40 of `a-z`, `0-9` and `-`.
-    name: String,
+    name: Text,
 }
 
 impl Example for NewTeam {
     fn example() -> Self {
-        Self { name: "payments".to_owned() }
+        Self { name: "payments".into() }
     }
 }
 

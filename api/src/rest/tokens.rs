@@ -12,6 +12,7 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::errors::{ListError, WriteError, parse};
+use super::text::Text;
 use super::{Tag, page};
 use crate::config::Api;
 use crate::guard::Caller;
@@ -25,10 +26,10 @@ pub(crate) struct Tokens;
 struct WantedToken {
     /// What it is for.
     #[oai(validator(min_length = 1, max_length = 100))]
-    name: String,
+    name: Text,
     scope: Scope,
     /// The team whose projects it is for. Without it the token is an operator's.
-    team: Option<String>,
+    team: Option<Text>,
     /// When it ends to be valid; without it, never.
     expires_at: Option<DateTime<Utc>>,
 }
@@ -36,9 +37,9 @@ struct WantedToken {
 impl Example for WantedToken {
     fn example() -> Self {
         Self {
-            name: "deploys from CI".to_owned(),
+            name: "deploys from CI".into(),
             scope: Scope::Deploy,
-            team: Some("payments".to_owned()),
+            team: Some("payments".into()),
             expires_at: DateTime::from_timestamp(4_102_444_800, 0),
         }
     }
@@ -82,7 +83,7 @@ impl Tokens {
         body: Json<WantedToken>,
     ) -> Result<TokenCreated, WriteError> {
         let wanted = seatrial_operations::NewToken {
-            name: body.name.clone(),
+            name: body.name.to_owned(),
             scope: body.scope.into(),
             team: body.team.as_deref().map(|team| parse("team", team)).transpose()?,
             expires_at: body.expires_at,
