@@ -173,6 +173,21 @@ async fn the_setup_link_works_once() {
 }
 
 #[tokio::test]
+async fn the_setup_link_opens_nothing_once_there_is_an_operator() {
+    let world = World::with_token(None).await;
+    let access = world.operations.access();
+    let code = access.offer_setup().await.unwrap().unwrap();
+    let account =
+        seatrial_preview::access::Account { id: seatrial_preview::access::PersonId(7), login: "ada".to_owned() };
+    world.store.ensure_person(&account, true).await.unwrap();
+    world.store.set_operator(account.id, true).await.unwrap();
+    let page = world.client.get(world.url(&format!("/setup?code={}", code.expose_secret()))).send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::NOT_FOUND);
+    let done = world.form("/setup", &format!("code={}", code.expose_secret())).await;
+    assert_eq!(done.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn tries_to_sign_in_are_counted() {
     let world = World::new().await;
     for _ in 0..10 {

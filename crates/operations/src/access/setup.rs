@@ -39,7 +39,8 @@ impl Access {
     /// # Errors
     /// `Unavailable`, when the database cannot be asked.
     pub async fn is_setup_offered(&self, code: &str) -> Result<bool, Denied> {
-        Ok(self.store.is_setup_offered(&hash(code)).await?)
+        // A link that lies about in a log opens nothing any more once somebody can administer this.
+        Ok(!self.is_configured().await? && self.store.is_setup_offered(&hash(code)).await?)
     }
 
     /// Uses the link up, for an operator's token.
@@ -47,7 +48,7 @@ impl Access {
     /// # Errors
     /// `NotFound` when it is not the link of the last start, or was used.
     pub async fn set_up(&self, code: &str) -> Result<SetupDone, OperationError> {
-        if !self.store.use_setup(&hash(code)).await? {
+        if self.is_configured().await? || !self.store.use_setup(&hash(code)).await? {
             return Err(OperationError::not_found(
                 "setup_used_up",
                 "this setup link has been used, has ended, or is not that of the last start: sign in, or start Seatrial again for another",
