@@ -168,6 +168,11 @@ async fn the_setup_link_works_once() {
     assert_eq!((&me["operator"], &me["name"]), (&json!(true), &json!("token first operator")));
     assert_eq!(world.with_cookie("/", &session).await.status(), StatusCode::OK);
     assert_eq!(world.form("/setup", &code).await.status(), StatusCode::NOT_FOUND);
+    let audit: Value = world.ask(token, Method::GET, "/api/v1/audit", None).await.json().await.unwrap();
+    assert_eq!(
+        (&audit["items"][0]["who"], &audit["items"][0]["action"]),
+        (&json!("the setup link"), &json!("token.create"))
+    );
     assert!(access.offer_setup().await.unwrap().is_none(), "somebody can administer it now");
     assert!(!world.on_disk().windows(token.len()).any(|part| part == token.as_bytes()));
 }

@@ -2,11 +2,12 @@
 
 use chrono::TimeDelta;
 use seatrial_preview::access::{Scope, Token, TokenId};
+use seatrial_store::views::AuditEntry;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use super::doors::TOKEN_PREFIX;
-use super::{Access, Denied, Principal, hash, new_secret};
+use super::{Access, Denied, Principal, Via, hash, new_secret};
 use crate::error::OperationError;
 
 /// How long the link is good for; the next start makes another.
@@ -67,6 +68,21 @@ impl Access {
             revoked_at: None,
         };
         self.store.create_token(&token, &hash(secret.expose_secret())).await?;
+        // Of all that is written down, this is where everything else begins.
+        let entry = AuditEntry {
+            seq: 0,
+            at: token.created_at,
+            who: token.created_by.clone(),
+            via: Via::Page.as_str().to_owned(),
+            address: None,
+            action: "token.create".to_owned(),
+            target: token.name.clone(),
+            repository: None,
+            team: None,
+            outcome: "done".to_owned(),
+            detail: None,
+        };
+        self.store.write_audit(&entry).await?;
         let principal = Principal::token(token.id, &token.name, token.scope, None);
         Ok(SetupDone { token: secret, principal })
     }
