@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use poem::web::{Data, Query};
 use poem::{Response, handler};
-use seatrial_operations::OperationError;
 use seatrial_operations::views::{EnvironmentFilter, EnvironmentState, PageRequest};
+use seatrial_operations::{OperationError, Principal};
 use serde::Deserialize;
 
 use super::layout::{Section, Shell};
@@ -38,7 +38,7 @@ async fn render(api: &Api, caller: &Caller, filters: &Filters) -> Result<Shell, 
     let body = html! {
         div.title { h1 { "Previews" } (filter_form(filters)) }
         div #previews data-part="" aria-live="polite" {
-            @if list.items.is_empty() { (nothing(filters)) } @else { (table(&list.items, now)) }
+            @if list.items.is_empty() { (nothing(filters, &caller.0)) } @else { (table(&list.items, now)) }
             @if let Some(next) = &list.next { p.more { a.button href=(next_page(filters, next)) { "Older" } } }
         }
     };
@@ -107,13 +107,17 @@ fn row(preview: &Preview, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn nothing(filters: &Filters) -> Markup {
+fn nothing(filters: &Filters, who: &Principal) -> Markup {
+    let outside = who.operator_role().is_none() && who.teams().is_empty();
     let filtered = !filters.state.is_empty() || !filters.text.is_empty();
     html! {
         div.card.empty {
             @if filtered {
                 h2 { "No preview fits" }
                 p { a href="/" { "Show all" } }
+            } @else if outside {
+                h2 { "You are in no team yet" }
+                p.quiet { "You are signed in as " strong { (who.name()) } ". Ask a maintainer of your team, or an operator, to make you a member of it; then its previews appear here." }
             } @else {
                 h2 { "No previews yet" }
                 p.quiet { "Open a pull request in a repository whose base branch has a " code { ".seatrial.yaml" } ", and its preview appears here." }

@@ -60,7 +60,7 @@ pub(super) async fn finish(api: Data<&Arc<Api>>, request: &Request, offer: Form<
         section.card.narrow {
             h1 { "This is your token" }
             p.note role="status" { "It is shown now and never again. Keep it where you keep passwords." }
-            p { code #token { (token.expose_secret()) } }
+            p.token { code #token { (token.expose_secret()) } }
             p.quiet {
                 "You are signed in with it. Next: make teams and give them their repositories, with "
                 code { "seatrial team create" } " and " code { "seatrial project add" } ", or over the " a href="/api/docs" { "API" } "."

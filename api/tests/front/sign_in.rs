@@ -78,7 +78,8 @@ async fn people_sign_in_with_github_and_see_their_teams() {
     );
     let me: Value = world.with_cookie("/api/v1/me", &session).await.json().await.unwrap();
     assert_eq!(me, json!({ "name": "mia", "operator": false, "teams": [] }));
-    assert!(!world.with_cookie("/", &session).await.text().await.unwrap().contains("A change"));
+    let page = world.with_cookie("/", &session).await.text().await.unwrap();
+    assert!(!page.contains("A change") && page.contains("You are in no team yet"), "{page}");
 
     // Made a member while signed in: it counts at once. GitHub's number is what counts.
     let id = github.control().unwrap().user("mia").await.unwrap().id;
@@ -167,8 +168,28 @@ async fn the_setup_link_works_once() {
     assert_eq!((&me["operator"], &me["name"]), (&json!(true), &json!("token first operator")));
     assert_eq!(world.with_cookie("/", &session).await.status(), StatusCode::OK);
     assert_eq!(world.form("/setup", &code).await.status(), StatusCode::NOT_FOUND);
+    let audit: Value = world.ask(token, Method::GET, "/api/v1/audit", None).await.json().await.unwrap();
+    assert_eq!(
+        (&audit["items"][0]["who"], &audit["items"][0]["action"]),
+        (&json!("the setup link"), &json!("token.create"))
+    );
     assert!(access.offer_setup().await.unwrap().is_none(), "somebody can administer it now");
     assert!(!world.on_disk().windows(token.len()).any(|part| part == token.as_bytes()));
+}
+
+#[tokio::test]
+async fn the_setup_link_opens_nothing_once_there_is_an_operator() {
+    let world = World::with_token(None).await;
+    let access = world.operations.access();
+    let code = access.offer_setup().await.unwrap().unwrap();
+    let account =
+        seatrial_preview::access::Account { id: seatrial_preview::access::PersonId(7), login: "ada".to_owned() };
+    world.store.ensure_person(&account, true).await.unwrap();
+    world.store.set_operator(account.id, true).await.unwrap();
+    let page = world.client.get(world.url(&format!("/setup?code={}", code.expose_secret()))).send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::NOT_FOUND);
+    let done = world.form("/setup", &format!("code={}", code.expose_secret())).await;
+    assert_eq!(done.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

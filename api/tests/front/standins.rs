@@ -130,6 +130,8 @@ impl Cluster for StandInCluster {
 #[derive(Default)]
 pub struct StandInForge {
     pub pull_requests: Mutex<Vec<PullRequest>>,
+    /// What is answered to who asks for something by another name.
+    pub answers: Mutex<Vec<(PullRequestRef, PullRequest)>>,
 }
 
 fn not_asked_of_forge<T>() -> Result<T> {
@@ -139,6 +141,10 @@ fn not_asked_of_forge<T>() -> Result<T> {
 #[async_trait]
 impl Forge for StandInForge {
     async fn load_pull_request(&self, at: &PullRequestRef) -> Result<PullRequest> {
+        let renamed = self.answers.lock().unwrap().iter().find(|(asked, _)| asked == at).cloned();
+        if let Some((_, answer)) = renamed {
+            return Ok(answer);
+        }
         let known = self.pull_requests.lock().unwrap();
         let found = known.iter().find(|pull_request| pull_request.at == *at).cloned();
         found.ok_or_else(|| Error::not_found(format!("there is no pull request {at}")))

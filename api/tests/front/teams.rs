@@ -108,6 +108,21 @@ async fn a_team_sees_its_own_and_to_others_it_does_not_exist() {
     assert_eq!(run["run"]["state"], "failed");
 }
 
+/// GitHub answers to a repository's former name with the pull request of its present one.
+#[tokio::test]
+async fn a_former_name_is_no_way_to_anothers_repository() {
+    let world = World::new().await;
+    let [_, deploys, _] = world.with_team().await;
+    let mut moved = crate::world::pull_request(7, "A change");
+    moved.at.repository = "acme/others".parse().unwrap();
+    world.forge.answers.lock().unwrap().push((crate::world::at(7), moved));
+    let body = Some(json!({ "repository": "acme/shop", "number": 7 }));
+    let refused = world.ask(&deploys, Method::POST, "/api/v1/previews", body).await;
+    assert_eq!(assert_problem(refused, 400, "invalid_request").await["pointer"], "/repository");
+    assert_eq!(world.read("/api/v1/runs").await["items"], json!([]));
+    assert_eq!(world.read("/api/v1/previews").await["items"], json!([]));
+}
+
 #[tokio::test]
 async fn pages_and_agents_are_held_to_the_same() {
     let world = World::new().await;

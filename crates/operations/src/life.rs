@@ -14,9 +14,9 @@ use serde_json::json;
 
 use crate::access::Principal;
 use crate::audit::Act;
-use crate::error::{OperationError, Port};
+use crate::error::OperationError;
 use crate::name::{EnvironmentName, pull_request_ref};
-use crate::operations::{Operations, PATIENCE};
+use crate::operations::Operations;
 use crate::previews::{Requested, trigger};
 
 /// A preview is kept for at most so long by one request.
@@ -145,7 +145,7 @@ impl Operations {
                 return Err(OperationError::not_found("preview_not_found", format!("there is no preview {at}")));
             }
             self.authorize(who, &at.repository, Role::Developer, "approving a commit").await?;
-            let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(at)).await?;
+            let pull_request = self.load_pull_request(who, at).await?;
             let head = pull_request.head.sha.clone();
             if !pull_request.is_from_fork() {
                 return Err(OperationError::conflict(

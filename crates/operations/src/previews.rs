@@ -1,7 +1,9 @@
 use seatrial_engine::{NewRun, RunId};
+use seatrial_preview::PullRequestRef;
 use seatrial_preview::access::Role;
 use seatrial_preview::environment::EnvironmentState;
 use seatrial_preview::failure::{FailureSnapshot, PodStatus};
+use seatrial_preview::pull_request::PullRequest;
 use seatrial_store::views::{EnvironmentFilter, EnvironmentView, Page, PageRequest};
 use seatrial_workflows::{deploy, remove};
 
@@ -79,7 +81,7 @@ impl Operations {
                 ));
             }
             self.authorize(who, &at.repository, Role::Developer, "deploying a pull request").await?;
-            let pull_request = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(&at)).await?;
+            let pull_request = self.load_pull_request(who, &at).await?;
             if !pull_request.is_open() {
                 return Err(not_open(&at));
             }
@@ -93,6 +95,24 @@ impl Operations {
             Ok(Requested { environment, run, fresh: true })
         })
         .await
+    }
+
+    /// The pull request, under the very name that the caller was checked for: GitHub also answers to
+    /// a repository's former names and to other spellings, and those may be another team's. Operators
+    /// are checked for nothing of the kind.
+    pub(crate) async fn load_pull_request(
+        &self,
+        who: &Principal,
+        at: &PullRequestRef,
+    ) -> Result<PullRequest, OperationError> {
+        let found = self.ask(Port::Forge, PATIENCE, self.forge.load_pull_request(at)).await?;
+        if found.at.repository == at.repository || who.operator_role().is_some() {
+            return Ok(found);
+        }
+        Err(OperationError::field(
+            "repository",
+            format!("{} is not what GitHub calls it now: give its present name", at.repository),
+        ))
     }
 
     /// [`Operations::deploy_pull_request`] for a preview there is.
@@ -157,7 +177,7 @@ impl Operations {
     }
 }
 
-pub(crate) fn not_open(at: &seatrial_preview::PullRequestRef) -> OperationError {
+pub(crate) fn not_open(at: &PullRequestRef) -> OperationError {
     OperationError::conflict("pull_request_closed", format!("{at} is not open: reopen it to get a preview"))
 }
 

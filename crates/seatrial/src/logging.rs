@@ -3,8 +3,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Settings};
 
-/// Of commands that answer and end: octocrab logs what comes back as an error anyway.
-const ANSWERING: &str = "error,octocrab=off";
+/// Of commands that answer and end: the clients log what comes back as an error anyway.
+const ANSWERING: &str = "error,octocrab=off,kube_client=off";
 
 /// Logs go to standard error; standard output is for what programs read. A command that answers and
 /// ends tells what went wrong by itself, so of its log only errors are shown, unless a filter was set.

@@ -392,6 +392,14 @@ mod tests {
             refused("public_url = 'seatrial'", &[]),
             "public_url in FILE: \"seatrial\" is not a URL; write it like https://seatrial.example.com"
         );
+        assert_eq!(
+            refused("", &[("SEATRIAL_MAX_PREVIEWS", "many")]),
+            "SEATRIAL_MAX_PREVIEWS: \"many\" is not a whole number; write it like 20"
+        );
+        assert_eq!(
+            refused("", &[("SEATRIAL_GATEWAY_SIGN_IN", "yes")]),
+            "SEATRIAL_GATEWAY_SIGN_IN: \"yes\" is not true or false"
+        );
         assert_eq!(refused("", &[("SEATRIAL_LOG_FORMAT", "xml")]), "SEATRIAL_LOG_FORMAT: \"xml\" is not text or json");
     }
 

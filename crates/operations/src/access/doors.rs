@@ -31,7 +31,7 @@ pub enum Denied {
     #[error("this needs a token: send it as \"Authorization: Bearer <token>\"")]
     Missing,
     #[error(
-        "the token is not valid: it may have been revoked, have expired, or be misspelt; make one with \"seatrial token create\" or on the page Tokens"
+        "the token is not valid: it may have been revoked, have expired, or be misspelt; make one with \"seatrial token create\""
     )]
     Wrong,
     #[error("the session has ended: sign in again")]

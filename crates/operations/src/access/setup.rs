@@ -2,11 +2,12 @@
 
 use chrono::TimeDelta;
 use seatrial_preview::access::{Scope, Token, TokenId};
+use seatrial_store::views::AuditEntry;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use super::doors::TOKEN_PREFIX;
-use super::{Access, Denied, Principal, hash, new_secret};
+use super::{Access, Denied, Principal, Via, hash, new_secret};
 use crate::error::OperationError;
 
 /// How long the link is good for; the next start makes another.
@@ -39,7 +40,8 @@ impl Access {
     /// # Errors
     /// `Unavailable`, when the database cannot be asked.
     pub async fn is_setup_offered(&self, code: &str) -> Result<bool, Denied> {
-        Ok(self.store.is_setup_offered(&hash(code)).await?)
+        // A link that lies about in a log opens nothing any more once somebody can administer this.
+        Ok(!self.is_configured().await? && self.store.is_setup_offered(&hash(code)).await?)
     }
 
     /// Uses the link up, for an operator's token.
@@ -47,7 +49,7 @@ impl Access {
     /// # Errors
     /// `NotFound` when it is not the link of the last start, or was used.
     pub async fn set_up(&self, code: &str) -> Result<SetupDone, OperationError> {
-        if !self.store.use_setup(&hash(code)).await? {
+        if self.is_configured().await? || !self.store.use_setup(&hash(code)).await? {
             return Err(OperationError::not_found(
                 "setup_used_up",
                 "this setup link has been used, has ended, or is not that of the last start: sign in, or start Seatrial again for another",
@@ -66,6 +68,21 @@ impl Access {
             revoked_at: None,
         };
         self.store.create_token(&token, &hash(secret.expose_secret())).await?;
+        // Of all that is written down, this is where everything else begins.
+        let entry = AuditEntry {
+            seq: 0,
+            at: token.created_at,
+            who: token.created_by.clone(),
+            via: Via::Page.as_str().to_owned(),
+            address: None,
+            action: "token.create".to_owned(),
+            target: token.name.clone(),
+            repository: None,
+            team: None,
+            outcome: "done".to_owned(),
+            detail: None,
+        };
+        self.store.write_audit(&entry).await?;
         let principal = Principal::token(token.id, &token.name, token.scope, None);
         Ok(SetupDone { token: secret, principal })
     }

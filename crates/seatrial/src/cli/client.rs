@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The API, wherever it is.
 pub struct Client {
     way: Way,
+    /// A server answers, which executes what is asked for, also where it was not asked itself.
+    is_served: bool,
     pub json: bool,
 }
 
@@ -48,7 +51,7 @@ impl Client {
             let token = token.context(
                 "there is no token: give one with --token or SEATRIAL_TOKEN; \"seatrial token create\" makes one",
             )?;
-            return Ok(Self { way: Way::Server { base: base.clone(), token, http }, json });
+            return Ok(Self { way: Way::Server { base: base.clone(), token, http }, is_served: true, json });
         }
         let mut base: Url = format!("http://{}", settings.listen).parse()?;
         if settings.listen.ip().is_unspecified() {
@@ -57,19 +60,21 @@ impl Client {
         let alive = http.get(base.join("/healthz")?).timeout(LOOK).send().await;
         let answers = alive.is_ok_and(|answer| answer.status().is_success());
         if let (true, Some(token)) = (answers, token) {
-            return Ok(Self { way: Way::Server { base, token, http }, json });
+            return Ok(Self { way: Way::Server { base, token, http }, is_served: true, json });
         }
         // Also beside a server, for somebody who has its database but no token: it is how the first
         // token is made, and both may write.
+        let database = named(&settings);
         let operations = house::build(&settings).await?.operations;
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "somebody".to_owned());
-        eprintln!("(on the database {} itself)", settings.database());
-        Ok(Self { way: Way::Here(Box::new(LocalApi::new(operations, Principal::local(&user)))), json })
+        eprintln!("(on {database} itself)");
+        let here = LocalApi::new(operations, Principal::local(&user));
+        Ok(Self { way: Way::Here(Box::new(here)), is_served: answers, json })
     }
 
     /// Whether a worker executes what is asked for.
     pub fn is_served(&self) -> bool {
-        matches!(self.way, Way::Server { .. })
+        self.is_served
     }
 
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
@@ -198,6 +203,17 @@ impl Client {
             state => bail!("the run {}", state.unwrap_or("has no state")),
         }
     }
+}
+
+/// The database as people find it again: a file by its whole path, and whether it was there.
+fn named(settings: &Settings) -> String {
+    let Some(file) = settings.database_url.strip_prefix("sqlite://") else {
+        return format!("the database {}", settings.database());
+    };
+    let file = Path::new(file.split('?').next().unwrap_or(file));
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let new = if file.exists() { "" } else { "new " };
+    format!("the {new}database {}", whole.display())
 }
 
 /// What the API says is wrong, and which fields.

@@ -73,6 +73,8 @@ fn wanted(key: &str) -> Option<&'static str> {
         "github_api_url" => Some("a URL; write it like https://api.github.com"),
         "github_app_id" => Some("a GitHub App's number; GitHub shows it as \"App ID\" on the App's page"),
         "log_format" => Some("text or json"),
+        "max_previews" | "max_previews_per_repository" => Some("a whole number; write it like 20"),
+        "gateway_sign_in" | "sleep_to_make_room" => Some("true or false"),
         _ => None,
     }
 }

@@ -24,6 +24,10 @@ use crate::views::{DeliveryFilter, DeliveryView, Page, PageRequest};
 #[async_trait]
 impl DeliveryQueries for Db {
     async fn accept_delivery(&self, delivery: NewDelivery) -> Result<Accepted, StoreError> {
+        if let Meaning::Ignored(reason) = &delivery.meaning {
+            let reason = reason.clone();
+            return self.keep_ignored(delivery, reason).await;
+        }
         let given = (delivery, self.preview_url.clone(), self.clock.now());
         let accepted = self.writer.write(given, |c, (delivery, template, now)| {
             Box::pin(async move { accept(c, &delivery, &template, now).await })
@@ -82,6 +86,21 @@ impl DeliveryQueries for Db {
     }
 }
 
+impl Db {
+    /// Most deliveries start nothing: one statement keeps them.
+    async fn keep_ignored(&self, delivery: NewDelivery, reason: String) -> Result<Accepted, StoreError> {
+        let id = delivery.id.clone();
+        let given = (delivery, reason.clone(), self.clock.now());
+        let fresh = self.writer.write_statement(given, |c, (delivery, reason, now)| {
+            Box::pin(async move { Ok((insert(c, &delivery, Some(&reason), now).await?, Effects::none())) })
+        });
+        if fresh.await? {
+            return Ok(Accepted { fresh: true, run: None, ignored: Some(reason) });
+        }
+        find_accepted(&mut *self.readers.acquire().await?, &id).await
+    }
+}
+
 fn read(row: &Row) -> Result<DeliveryView, StoreError> {
     let at = match row.try_get::<Option<&str>, _>("repository")? {
         Some(_) if row.try_get::<Option<i64>, _>("number")?.is_some() => {
@@ -107,22 +126,13 @@ async fn accept(
     template: &UrlTemplate,
     now: DateTime<Utc>,
 ) -> Result<(Accepted, Effects), StoreError> {
+    // First, so that one that comes twice at the same time waits here and then finds the other.
+    if !insert(connection, delivery, None, now).await? {
+        return Ok((find_accepted(connection, &delivery.id).await?, Effects::none()));
+    }
     let (mut run, mut ignored, mut effects) = (None, None, Effects::none());
-    if let Meaning::Ignored(reason) = &delivery.meaning {
-        ignored = Some(reason.clone());
-    }
-    // First, so that one that comes twice at the same time waits here and then finds the other; and
-    // most deliveries need nothing more.
-    if !insert(connection, delivery, ignored.as_deref(), now).await? {
-        let row = sqlx::query("SELECT run, ignored FROM deliveries WHERE id = $1")
-            .bind(&delivery.id.0)
-            .fetch_one(&mut *connection)
-            .await?;
-        let run = row.try_get::<Option<Uuid>, _>("run")?.map(RunId);
-        return Ok((Accepted { fresh: false, run, ignored: row.try_get("ignored")? }, Effects::none()));
-    }
     match &delivery.meaning {
-        Meaning::Ignored(_) => return Ok((Accepted { fresh: true, run, ignored }, effects)),
+        Meaning::Ignored(reason) => ignored = Some(reason.clone()),
         Meaning::Start { pull_request, run: new_run, unless_idle: Some(reason) }
             if is_idle(connection, pull_request, new_run).await? =>
         {
@@ -155,6 +165,14 @@ async fn accept(
             .await?;
     }
     Ok((Accepted { fresh: true, run, ignored }, effects))
+}
+
+/// What became of a delivery that was stored before.
+async fn find_accepted(connection: &mut Connection, id: &DeliveryId) -> Result<Accepted, StoreError> {
+    let row =
+        sqlx::query("SELECT run, ignored FROM deliveries WHERE id = $1").bind(&id.0).fetch_one(connection).await?;
+    let run = row.try_get::<Option<Uuid>, _>("run")?.map(RunId);
+    Ok(Accepted { fresh: false, run, ignored: row.try_get("ignored")? })
 }
 
 /// False when it was there already.

@@ -6,6 +6,7 @@ use seatrial_engine::{Bell, Clock};
 use seatrial_preview::naming::UrlTemplate;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection as _};
+use tokio::time::{Instant, sleep};
 
 use super::db::Connection;
 use super::many::MOST;
@@ -22,13 +23,17 @@ pub(crate) struct Db {
     pub(super) preview_url: UrlTemplate,
 }
 
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// `SQLITE_BUSY`.
+const BUSY: &str = "5";
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 impl Db {
     /// Opens the database, makes it if it is not there, and brings its tables up to date.
     pub(crate) async fn open(options: StoreOptions) -> Result<Self, StoreError> {
         let connect = connect_options(&options.url)?;
-        let mut connection = connect.connect().await.map_err(|e| {
+        let mut connection = connect_in_turn(&connect).await.map_err(|e| {
             StoreError::Unavailable(format!(
                 "{} cannot be opened: {e}; check that its folder exists and is writable",
                 options.url
@@ -65,6 +70,20 @@ impl Db {
     }
 }
 
+/// Who opens a new file first makes it WAL and has it for itself meanwhile. SQLite answers the others
+/// at once that it is locked: for this its busy timeout does not count.
+async fn connect_in_turn(options: &SqliteConnectOptions) -> Result<Connection, sqlx::Error> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match options.connect().await {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some(BUSY) && Instant::now() < until => {
+                sleep(BUSY_TIMEOUT / 100).await;
+            }
+            other => return other,
+        }
+    }
+}
+
 fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|e| StoreError::Invalid(format!("{url:?} is not a database URL: {e}; write it as sqlite://FILE")))?;
@@ -73,7 +92,7 @@ fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY_TIMEOUT)
         // As many rows as one write returns, so that its thread does not stop for the reader.
         .row_buffer_size(MOST)
         .statement_cache_capacity(256))

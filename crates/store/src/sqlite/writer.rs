@@ -60,10 +60,42 @@ impl Writer {
         A: Send + 'static,
         T: Send + 'static,
     {
+        self.enqueue(given, write, false).await
+    }
+
+    /// [`Writer::write`] for what is one statement: it needs no savepoint, as SQLite undoes a
+    /// statement that fails by itself.
+    pub(super) async fn write_statement<A, T>(
+        &self,
+        given: A,
+        write: for<'c> fn(&'c mut Connection, A) -> Writing<'c, T>,
+    ) -> Result<T, StoreError>
+    where
+        A: Send + 'static,
+        T: Send + 'static,
+    {
+        self.enqueue(given, write, true).await
+    }
+
+    async fn enqueue<A, T>(
+        &self,
+        given: A,
+        write: for<'c> fn(&'c mut Connection, A) -> Writing<'c, T>,
+        is_statement: bool,
+    ) -> Result<T, StoreError>
+    where
+        A: Send + 'static,
+        T: Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let job: OtherJob = Box::new(move |connection, alone| {
             Box::pin(async move {
-                let (outcome, stands) = if alone {
+                let (outcome, stands) = if is_statement {
+                    let outcome = write(&mut *connection, given).await;
+                    // Some errors end the whole transaction: none of it is trusted then.
+                    let stands = outcome.is_ok();
+                    (outcome, stands)
+                } else if alone {
                     by_itself(connection, given, write).await
                 } else {
                     in_savepoint(connection, given, write).await

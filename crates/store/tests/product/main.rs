@@ -27,6 +27,7 @@ use sqlx::Connection as _;
 
 on_each_store!(
     a_delivery_is_stored_once_with_its_environment_and_its_run,
+    an_ignored_delivery_is_stored_once_with_its_reason,
     a_delivery_whose_run_cannot_start_leaves_nothing,
     a_teardown_starts_only_where_there_is_something_to_tear_down,
     two_repositories_of_one_name_get_namespaces_and_hosts_of_their_own,
@@ -102,6 +103,30 @@ async fn a_delivery_is_stored_once_with_its_environment_and_its_run(on: On) {
         store.list_deliveries(&Visible::All, &DeliveryFilter::default(), &PageRequest::default()).await.unwrap().items;
     assert_eq!(deliveries.len(), 1);
     assert_eq!((deliveries[0].run, deliveries[0].at.as_ref()), (first.run, Some(&at)));
+}
+
+async fn an_ignored_delivery_is_stored_once_with_its_reason(on: On) {
+    let (store, _place) = store(on).await;
+    let ignored = |id: &str, reason: &str| NewDelivery {
+        meaning: Meaning::Ignored(reason.to_owned()),
+        ..delivery(id, &at("acme/shop", 7))
+    };
+    // Many at once share a commit; each is stored, and one that comes twice at the same time once.
+    let ids: Vec<String> = (0..40).map(|number| format!("d-{}", number / 2)).collect();
+    let all = ids.iter().map(|id| store.accept_delivery(ignored(id, "a push")));
+    let answers = futures::future::try_join_all(all).await.unwrap();
+    assert_eq!(answers.iter().filter(|answer| answer.fresh).count(), 20);
+    assert!(answers.iter().all(|answer| answer.run.is_none() && answer.ignored.as_deref() == Some("a push")));
+    // What was said first stands.
+    let again = store.accept_delivery(ignored("d-0", "another reason")).await.unwrap();
+    assert_eq!((again.fresh, again.ignored.as_deref()), (false, Some("a push")));
+    // One that started a run is not made an ignored one by its repetition.
+    let started = store.accept_delivery(delivery("d-run", &at("acme/shop", 7))).await.unwrap();
+    let again = store.accept_delivery(ignored("d-run", "x")).await.unwrap();
+    assert_eq!((again.fresh, again.run, again.ignored), (false, started.run, None));
+    let page = PageRequest { after: None, limit: 100 };
+    let stored = store.list_deliveries(&Visible::All, &DeliveryFilter::default(), &page).await.unwrap().items;
+    assert_eq!(stored.len(), 21);
 }
 
 async fn a_delivery_whose_run_cannot_start_leaves_nothing(on: On) {
